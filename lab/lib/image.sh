@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# The initramfs of a lab machine: a base that depends on the kernel only and is cached, and an overlay with
+# what one run adds. The kernel unpacks cpio archives one after the other, so the image is both in a row.
+
+# pack TREE: the tree as a cpio archive, on stdout, owned by root.
+pack() {
+	(cd "$1" && find . -mindepth 1 -print0 | LC_ALL=C sort -z | cpio --quiet -0 -o -H newc -R +0:+0)
+}
+
+# base_image KERNEL_DIR: prints the path of the base archive.
+base_image() {
+	local dir=$1 base=$1/base.cpio init=$BUILD/lab/init
+	if ! fresh "$init" "$LAB/guest/init.c"; then
+		mkdir -p "${init%/*}"
+		gcc -O2 -static -Wall -Wextra -Werror -o "$init.$$" "$LAB/guest/init.c" || die "lab/guest/init.c does not build"
+		mv "$init.$$" "$init"
+	fi
+	if ! fresh "$base" "$init" "$dir/release" "$(command -v busybox)" "$LAB/lib/image.sh" "$LAB/lib/kernel.sh"; then
+		with_lock "$dir/image.lock" make_base "$dir" "$init" "$base" || die "the base image could not be made"
+	fi
+	echo "$base"
+}
+
+make_base() {
+	local dir=$1 init=$2 base=$3 tree applet
+	tree=$(mktemp -d)
+	mkdir -p "$tree"/{bin,sbin,lab/bin,lab/selftests,work,root,etc,proc,sys,dev,tmp,run,lib/modules}
+	cp "$init" "$tree/init"
+	cp "$(command -v busybox)" "$tree/bin/busybox"
+	busybox --list | while read -r applet; do
+		[ "$applet" = busybox ] || ln -s busybox "$tree/bin/$applet"
+	done
+	echo 'root:x:0:0:root:/root:/bin/sh' >"$tree/etc/passwd"
+	printf 'root:x:0:\nkiln:x:100:\n' >"$tree/etc/group"
+	[ ! -e "$dir/modules" ] || add_modules "$dir" "$tree" || return
+	pack "$tree" >"$base.$$" && mv "$base.$$" "$base"
+	rm -rf "$tree"
+}
+
+# The modules of IMAGE_MODULES that this kernel has, and what they depend on.
+add_modules() {
+	local dir=$1 tree=$2 release module file
+	release=$(cat "$dir/release")
+	for module in $IMAGE_MODULES; do
+		modprobe -d "$dir/tree" -S "$release" --show-depends -q "$module" 2>/dev/null
+	done | awk '$1 == "insmod" { print $2 }' | sort -u | while read -r file; do
+		strip -g -o "$tree/lib/modules/${file##*/}" "$file" 2>/dev/null || return
+	done
+	mkdir -p "$tree/lib/modules/$release/kernel"
+	mv "$tree"/lib/modules/*.ko "$tree/lib/modules/$release/kernel/" 2>/dev/null
+	touch "$tree/lib/modules/$release/modules.order" "$tree/lib/modules/$release/modules.builtin"
+	depmod -b "$tree" "$release"
+}
+
+# put_program FILE TREE WHERE: a program or other file, and the libraries it is linked with.
+put_program() {
+	local library
+	mkdir -p "$2/$(dirname "$3")"
+	cp -RL "$1" "$2/$3"
+	[ -f "$1" ] || return 0
+	ldd "$1" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
+		[ -e "$2/$library" ] || install -D "$library" "$2/$library"
+	done
+}
+
+# overlay_image TREE: packs the overlay of one run.
+overlay_image() {
+	pack "$1"
+}

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Kernels of the lab. Each lives in a directory of the cache that holds
+#   vmlinux	the ELF image, entered by its PVH note
+#   vmlinuz	the bzImage it came in
+#   release	what uname -r says
+#   build	link to what KDIR= of a module build is given
+#   modules	link to the tree its modules are in
+# kernel_dir NAME prints that directory and makes it first if need be.
+
+# The modules a lab machine carries besides kiln.ko, with what they depend on.
+IMAGE_MODULES="kvm kvm-intel kvm-amd lkdtm"
+
+kernel_dir() {
+	case $1 in
+	dev | debug) kernel_built "$1" ;;
+	stock) kernel_packaged linux-image-amd64 linux-headers-amd64 ;;
+	stock-6.12) kernel_packaged linux-image-6.12-amd64 linux-headers-6.12-amd64 ;;
+	*) kernel_given "$1" ;;
+	esac
+}
+
+# payload_of BZIMAGE: the kernel inside, decompressed, to stdout. The header's fields are those of the
+# kernel's Documentation/x86/boot.rst: setup_sects, payload_offset and payload_length.
+payload_of() {
+	local image=$1 setup offset length magic
+	setup=$(number_at "$image" $((0x1f1)) 1)
+	offset=$(number_at "$image" $((0x248)) 4)
+	length=$(number_at "$image" $((0x24c)) 4)
+	offset=$((offset + ((setup ? setup : 4) + 1) * 512))
+	magic=$(od -An -tx1 -j "$offset" -N 4 "$image" | tr -d ' ')
+	tail -c "+$((offset + 1))" "$image" | head -c "$length" | case $magic in
+	1f8b*) zcat 2>/dev/null ;;
+	fd377a58) xz -dc --single-stream 2>/dev/null ;;
+	28b52ffd) zstd -dc 2>/dev/null ;;
+	02214c18) lz4 -dc 2>/dev/null ;;
+	*) return 1 ;;
+	esac
+}
+
+number_at() {
+	od -An -v "-tu$3" -j "$2" -N "$3" "$1" | tr -d ' '
+}
+
+# release_of VMLINUX: from the banner every kernel carries.
+release_of() {
+	strings -n 16 "$1" | sed -n '/^Linux version [0-9][^ ]* (/{s/^Linux version \([^ ]*\) .*/\1/p;q}'
+}
+
+kernel_packaged() {
+	local package headers=$2 release deb work dir
+	package=$(real_package "$1") || die "apt knows no package $1 (run apt-get update)"
+	release=${package#linux-image-}
+	dir=$CACHE/kernels/$release
+	if [ ! -e "$dir/release" ]; then
+		need machine
+		with_lock "$CACHE/kernel.lock" kernel_unpack "$package" "$release" "$dir" || exit 125
+	fi
+	# Headers of that very release are what a module for it is built with.
+	if [ ! -e "/usr/src/linux-headers-$release" ]; then
+		install_packages "$headers" "linux-headers-$release" || die "no package linux-headers-$release"
+	fi
+	ln -sfn "/usr/src/linux-headers-$release" "$dir/build"
+	echo "$dir"
+}
+
+# real_package META: the package a meta package depends on.
+real_package() {
+	local name
+	name=$(depends_of "$1")
+	if [ -z "$name" ]; then
+		as_root apt-get update >/dev/null 2>&1
+		name=$(depends_of "$1")
+	fi
+	[ -n "$name" ] && echo "$name"
+}
+
+depends_of() {
+	apt-cache depends "$1" 2>/dev/null | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }'
+}
+
+kernel_unpack() {
+	local package=$1 release=$2 dir=$3 work
+	[ -e "$dir/release" ] && return
+	say "fetching $package (70 MB, unpacked into the cache, not installed)"
+	mkdir -p "$CACHE/kernels"
+	work=$(mktemp -d "$CACHE/kernels/new.XXXXXX")
+	(
+		set -e
+		cd "$work"
+		apt-get download "$package" >apt.log 2>&1 || { cat apt.log >&2; exit 1; }
+		mkdir root
+		dpkg-deb -x ./*.deb root
+		mv "root/boot/vmlinuz-$release" vmlinuz
+		mv "root/lib/modules/$release" modules
+		rm -rf ./*.deb root apt.log
+		payload_of vmlinuz >vmlinux
+		readelf -h vmlinux >/dev/null
+		rm -f modules/build modules/source
+		mkdir -p tree/lib/modules
+		mv modules "tree/lib/modules/$release"
+		ln -s "tree/lib/modules/$release" modules
+		depmod -b tree "$release"
+		echo "$release" >release
+	) || { rm -rf "$work"; die "$package could not be unpacked"; }
+	rm -rf "$dir"
+	mv "$work" "$dir"
+}
+
+# The version of the kernel source package that is installed.
+source_version() {
+	dpkg-query -W -f '${Version}' linux-source-6.1
+}
+
+# kernel_source: prints the directory of the unpacked linux-source-6.1, shared and read only.
+kernel_source() {
+	need kernel
+	local dir
+	dir=$CACHE/source/$(source_version)
+	[ -e "$dir" ] || with_lock "$CACHE/source.lock" unpack_source "$dir"
+	echo "$dir"
+}
+
+unpack_source() {
+	local work=$CACHE/source/new.$$
+	[ -e "$1" ] && return
+	say "unpacking linux-source-6.1 (15 s)"
+	mkdir -p "$work"
+	tar -C "$work" --strip-components 1 -xf /usr/src/linux-source-6.1.tar.xz
+	mv "$work" "$1"
+}
+
+# kernel_built NAME: the kernel of lab/kernels/NAME.config on top of tinyconfig, built once for each
+# version of source, compiler and configuration.
+kernel_built() {
+	local fragment=$LAB/kernels/$1.config source key dir
+	[ -e "$fragment" ] || die "no such kernel: $1 (there is no lab/kernels/$1.config)"
+	source=$(kernel_source) || exit 125
+	key=$( (source_version; gcc -dumpfullversion; cat "$fragment") | sha256sum | cut -c1-12)
+	dir=$CACHE/kernels/$1-$key
+	if [ ! -e "$dir/release" ]; then
+		with_lock "$CACHE/build.lock" kernel_compile "$1" "$source" "$fragment" "$dir" || exit 125
+	fi
+	echo "$dir"
+}
+
+kernel_compile() {
+	local name=$1 source=$2 fragment=$3 dir=$4 log began
+	[ -e "$dir/release" ] && return
+	log=$dir/build.log
+	began=$(date +%s)
+	say "building the $name kernel (11 CPU minutes, once; log: $log)"
+	mkdir -p "$dir/build"
+	kernel_configure "$source" "$fragment" "$dir/build" >"$log" 2>&1 || die "kernel configuration failed, see $log"
+	if ! make -s -C "$source" O="$dir/build" -j "$(nproc)" bzImage modules >>"$log" 2>&1; then
+		tail -n 20 "$log" >&2
+		die "the $name kernel does not build, see $log"
+	fi
+	kernel_publish "$dir"
+	say "the $name kernel took $(($(date +%s) - began)) s"
+}
+
+# Every line of the fragment must survive Kconfig: an option that quietly goes away is an error here.
+kernel_configure() {
+	local source=$1 fragment=$2 build=$3 line
+	make -s -C "$source" O="$build" tinyconfig || return
+	"$source/scripts/kconfig/merge_config.sh" -m -O "$build" "$build/.config" "$fragment" || return
+	make -s -C "$source" O="$build" olddefconfig || return
+	while read -r line; do
+		case $line in
+		CONFIG_*=n) ! grep -q "^${line%=n}=" "$build/.config" ;;
+		CONFIG_*) grep -qxF "$line" "$build/.config" ;;
+		esac || { echo "not accepted by Kconfig: $line"; return 1; }
+	done <"$fragment"
+}
+
+kernel_publish() {
+	local dir=$1 release tree
+	release=$(cat "$dir/build/include/config/kernel.release")
+	tree=$dir/tree
+	make -s -C "$dir/build" INSTALL_MOD_PATH="$tree" INSTALL_MOD_STRIP=1 modules_install >>"$dir/build.log" 2>&1 ||
+		die "modules_install failed, see $dir/build.log"
+	rm -f "$tree/lib/modules/$release/build" "$tree/lib/modules/$release/source"
+	cp "$dir/build/arch/x86/boot/bzImage" "$dir/vmlinuz"
+	strip -g -o "$dir/vmlinux" "$dir/build/vmlinux"
+	ln -sfn "tree/lib/modules/$release" "$dir/modules"
+	echo "$release" >"$dir/release"
+}
+
+# kernel_given PATH: a bzImage, an ELF vmlinux, or a build directory; modules only from the latter.
+kernel_given() {
+	local path=$1 dir image
+	[ -e "$path" ] || die "no such kernel: $path (dev, stock, stock-6.12, a kernel file or a build directory)"
+	image=$path
+	[ -d "$path" ] && image=$path/arch/x86/boot/bzImage
+	[ -f "$image" ] || die "$path: no arch/x86/boot/bzImage in this directory"
+	dir=$CACHE/kernels/given-$(sha256sum <"$image" | cut -c1-12)
+	if [ ! -e "$dir/release" ]; then
+		mkdir -p "$dir"
+		if [ "$(head -c 4 "$image" | od -An -tx1 | tr -d ' ')" = 7f454c46 ]; then
+			strip -g -o "$dir/vmlinux" "$image"
+		else
+			cp "$image" "$dir/vmlinuz"
+			payload_of "$image" >"$dir/vmlinux" || die "$path: neither an ELF kernel nor a bzImage"
+		fi
+		[ -d "$path" ] && ln -sfn "$(realpath "$path")" "$dir/build"
+		release_of "$dir/vmlinux" >"$dir/release"
+	fi
+	echo "$dir"
+}

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# A machine in QEMU: TCG emulates SVM; a host whose KVM nests emulates VMX.
+
+# kvm_nests_vmx: true where a guest of this host's KVM really has VMX. That /dev/kvm exists says nothing, so
+# the last word has a guest that looks; the answer is kept until the host reboots.
+kvm_nests_vmx() {
+	local answer
+	grep -qw vmx /proc/cpuinfo || return 1
+	[ -r /dev/kvm ] && [ -w /dev/kvm ] || return 1
+	grep -q '[Y1]' /sys/module/kvm_intel/parameters/nested 2>/dev/null || return 1
+	answer=$CACHE/nested-vmx-$(cat /proc/sys/kernel/random/boot_id)
+	if [ ! -e "$answer" ]; then
+		say "asking a guest of this machine's KVM whether it has VMX"
+		if KILN_MACHINE=kvm "$LAB/vm" --kernel stock --no-load --timeout 60 -- grep -qw vmx /proc/cpuinfo >/dev/null 2>&1; then
+			echo yes >"$answer"
+		else
+			echo no >"$answer"
+		fi
+	fi
+	[ "$(cat "$answer")" = yes ]
+}
+
+# qemu_prepare KERNEL_DIR INITRD CMDLINE: writes the command line of the machine to $RUN/qemu, NUL-separated.
+qemu_prepare() {
+	local dir=$1 initrd=$2 cmdline=$3 accel
+	case $MACHINE in
+	kvm) accel=(-accel kvm -cpu host) ;;
+	*) accel=(-accel "tcg,thread=multi" -cpu "${CPU_MODEL:-max},la57=off") ;;
+	esac
+	printf '%s\0' qemu-system-x86_64 "${accel[@]}" -M q35 -m "$MEMORY" -smp "$CPUS" \
+		-no-user-config -nodefaults -display none -no-reboot \
+		-kernel "$dir/vmlinux" -initrd "$initrd" -append "$cmdline" \
+		-chardev "file,id=com1,path=$RUN/serial" -serial chardev:com1 \
+		-chardev "file,id=output,path=$RUN/output" -device isa-parallel,chardev=output,iobase=0x378,irq=7 \
+		-chardev "file,id=log,path=$RUN/log" -device isa-parallel,chardev=log,iobase=0x278,irq=5 \
+		>"$RUN/qemu"
+	# The second serial port comes after the first, so it is listed last.
+	[ -z "$TTY" ] || printf '%s\0' -chardev "serial,id=com2,path=$TTY" -serial chardev:com2 >>"$RUN/qemu"
+}
+
+qemu_run() {
+	local command
+	mapfile -d '' command <"$RUN/qemu"
+	echo "$BASHPID" >"$RUN/pid"
+	exec setpriv --pdeathsig KILL "${command[@]}" >"$RUN/emulator.log" 2>&1 </dev/null
+}
