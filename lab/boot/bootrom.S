@@ -124,7 +124,7 @@ fail:
 	movl	$message, %esi
 1:	movw	$(COM1 + 5), %dx
 	inb	%dx, %al
-	testb	$0x20, %al
+	testb	$0x40, %al		/* the last byte has left */
 	jz	1b
 	lodsb
 	testb	%al, %al

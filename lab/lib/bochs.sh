@@ -62,6 +62,8 @@ bochs_boot_image() {
 
 # bochs_prepare KERNEL_DIR INITRD CMDLINE: writes what the machine is started with into $RUN.
 bochs_prepare() {
+	local logged=ignore
+	[ -z "${KILN_BOCHS_LOG:-}" ] || logged=report
 	bochs_boot_image "$@" >"$RUN/boot.img"
 	echo c >"$RUN/debugger.rc"
 	cat >"$RUN/bochsrc" <<-END
@@ -78,11 +80,10 @@ bochs_prepare() {
 		parport2: enabled=1, file=$RUN/log
 		display_library: term
 		panic: action=report
-		error: action=${KILN_BOCHS_LOG:+report}${KILN_BOCHS_LOG:-ignore}
-		info: action=ignore
+		error: action=$logged
+		info: action=$logged
 		log: ${KILN_BOCHS_LOG:-$RUN/bochs.log}
 	END
-	[ -z "${KILN_BOCHS_LOG:-}" ] || sed -i -e 's|^error: .*|error: action=report|' -e 's|^info: .*|info: action=report|' "$RUN/bochsrc"
 }
 
 bochs_com2() {

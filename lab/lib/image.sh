@@ -49,7 +49,7 @@ add_modules() {
 	done
 	mkdir -p "$tree/lib/modules/$release/kernel"
 	mv "$tree"/lib/modules/*.ko "$tree/lib/modules/$release/kernel/" 2>/dev/null
-	touch "$tree/lib/modules/$release/modules.order" "$tree/lib/modules/$release/modules.builtin"
+	cp "$dir/modules"/modules.{order,builtin,builtin.modinfo} "$tree/lib/modules/$release/"
 	depmod -b "$tree" "$release"
 }
 

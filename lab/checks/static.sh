@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# What can be said without running anything.
+
+check static/spdx "" check_spdx
+check static/tree "" check_tree
+check static/shell "" check_shell
+check static/launcher "build/launcher" check_launcher
+check static/checkpatch "kernel/dev" check_checkpatch
+check static/module-dev "kernel/dev" check_warnings dev
+check static/module-stock "kernel/stock" check_warnings stock
+check static/module-6.12 "kernel/stock-6.12" check_warnings stock-6.12
+
+# The files that are the project's: known to git, or new and not ignored.
+project_files() {
+	git ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
+		[ ! -f "$file" ] || echo "$file"
+	done
+}
+
+check_spdx() {
+	local file missing=0
+	for file in $(project_files ':!COPYING' ':!.gitignore'); do
+		head -n 2 "$file" | grep -q 'SPDX-License-Identifier: GPL-2.0-only' && continue
+		echo "$file: no SPDX-License-Identifier in its first two lines"
+		missing=1
+	done
+	return $missing
+}
+
+# Nothing that was built or downloaded, nothing that only holds on one machine.
+check_tree() {
+	local file bad=0
+	for file in $(project_files); do
+		if [ -s "$file" ] && ! grep -qI . "$file"; then
+			echo "$file: not a text file"
+			bad=1
+		fi
+	done
+	# shellcheck disable=SC2046 # file names without spaces
+	if grep -nE '/(home|root)/[a-z.]+/|/work/(main|shared)' $(project_files ':!lab/checks/static.sh'); then
+		echo "absolute paths of one machine"
+		bad=1
+	fi
+	return $bad
+}
+
+check_shell() {
+	local file
+	for file in $(project_files | xargs grep -lE '^#!/bin/(ba)?sh|^# shellcheck shell=' | grep -v '\.S$'); do
+		expect "shellcheck $file" shellcheck -x -P "$LAB" -S style -e SC1090,SC1091 "$file"
+	done
+}
+
+check_launcher() {
+	local options=(--quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1
+		--suppress=missingIncludeSystem -D__x86_64__ -Ilauncher -Iuapi)
+	expect "cppcheck launcher" cppcheck "${options[@]}" launcher
+	expect "launcher builds with -Wall -Wextra -Werror" launcher_strict
+}
+
+launcher_strict() {
+	local out=$BUILD/checked/launcher
+	rm -rf "$out"
+	make -C launcher O="$out" V=1 >"$LOGS/launcher-build.txt" 2>&1
+	local status=$?
+	cat "$LOGS/launcher-build.txt"
+	[ $status = 0 ] && ! grep -q 'warning:' "$LOGS/launcher-build.txt" && grep -q -e -Werror launcher/Makefile
+}
+
+# The files of kernel code: all of module/ and uapi/ but user-space shims beside the tests.
+kernel_code() {
+	project_files 'module/*.[chS]' 'module/**/*.[chS]' 'uapi/*.h' | grep -v '/host/' | sort -u
+}
+
+check_checkpatch() {
+	local source file
+	source=$(kernel_source)
+	for file in $(kernel_code); do
+		expect "checkpatch $file" perl "$source/scripts/checkpatch.pl" --no-tree --strict --quiet \
+			--show-types --max-line-length=120 --ignore "$CHECKPATCH_IGNORED" -f "$file"
+	done
+}
+
+# LINUX_VERSION_CODE: compat.h is where versions may be told apart. SPDX_LICENSE_TAG wants one comment style for
+# each kind of file; static/spdx looks at the tag itself.
+CHECKPATCH_IGNORED=LINUX_VERSION_CODE
+
+# check_warnings KERNEL: the module with W=1 and sparse, anew, in a place of its own.
+check_warnings() {
+	local kdir log out=$BUILD/checked/$1
+	kdir=$(kernel_dir "$1")/build
+	log=$LOGS/module-$1.txt
+	rm -rf "$out"
+	make module BUILD="$out" KDIR="$kdir" W=1 C=2 >"$log" 2>&1
+	expect "module for $1 builds" test $? = 0
+	tail -n 5 "$log"
+	if [ -n "$(grep '^CONFIG_KUNIT=' "$kdir/.config")" ]; then
+		make kunit BUILD="$out" KDIR="$kdir" W=1 C=2 >>"$log" 2>&1
+		expect "KUnit module for $1 builds" test $? = 0
+	fi
+	# Kernel headers have warnings of their own under W=1 and sparse: ours are what counts.
+	grep -E '(warning|error):' "$log" | grep -E '(^|/)(module|uapi)/' | sort -u
+	expect "no warning (W=1, sparse) on $1" test "$(grep -E '(warning|error):' "$log" | grep -cE '(^|/)(module|uapi)/')" = 0
+}

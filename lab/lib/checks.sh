@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# The framework of lab/test. A check is a row: its name, the checks it needs, and the function that does it. The
+# function runs in a process of its own with its output in a log, and reports with pass, fail and skip, once for
+# each case it stands for. Without any such report its return value is the one result.
+
+declare -a CHECK_NAMES=()
+declare -A CHECK_NEEDS CHECK_FUNCTION CHECK_STATE
+
+# check NAME "NEEDED CHECKS" FUNCTION [ARG...]
+check() {
+	CHECK_NAMES+=("$1")
+	CHECK_NEEDS[$1]=$2
+	CHECK_FUNCTION[$1]="${*:3}"
+}
+
+# In a check: the results file of the running check is $RESULTS, its name $CHECK.
+pass() {
+	printf 'pass\t%s\n' "$1" >>"$RESULTS"
+}
+
+fail() {
+	printf 'fail\t%s\n' "$1" >>"$RESULTS"
+}
+
+skip() {
+	printf 'skip\t%s\t%s\n' "$1" "$2" >>"$RESULTS"
+}
+
+# expect NAME COMMAND...: a case that passes if the command succeeds.
+expect() {
+	local name=$1
+	shift
+	echo "# $name: $*"
+	if "$@"; then
+		pass "$name"
+	else
+		echo "# exit status $?"
+		fail "$name"
+	fi
+}
+
+# tap_results PREFIX: each line of a kselftest's TAP on stdin as a result. The plan has to be met: a suite that
+# ends early fails, as does one without any case.
+tap_results() {
+	awk -v prefix="$1" '
+		function result(kind, name, why) { printf "%s\t%s\t%s\n", kind, prefix name, why; seen++ }
+		/^1\.\.[0-9]+/ { plan = substr($1, 4) + 0 }
+		/^(not )?ok [0-9]+/ {
+			kind = /^ok/ ? "pass" : "fail"
+			line = $0
+			sub(/^(not )?ok [0-9]+ *(- )?/, "", line)
+			why = ""
+			if (match(line, /# *(SKIP|XFAIL)/)) {
+				kind = "skip"
+				why = substr(line, RSTART + RLENGTH)
+				sub(/^ */, "", why)
+				line = substr(line, 1, RSTART - 1)
+			}
+			sub(/ +$/, "", line)
+			result(kind, line, why == "" ? "no reason given" : why)
+		}
+		END {
+			if (!seen || seen < plan)
+				printf "fail\t%send (%d of %d cases reported)\n", prefix, seen, plan
+		}' | awk -F '\t' '$1 == "skip" { print; next } { print $1 "\t" $2 }' >>"$RESULTS"
+}
+
+# kunit_results: KUnit's nested TAP on stdin, a result for each case of each suite.
+kunit_results() {
+	awk '
+		/# Subtest:/ && !/^        / { suite = $0; sub(/.*# Subtest: /, "", suite); suites++ }
+		/^    1\.\.[0-9]+/ { plan += substr($1, 4) }
+		/^    (not )?ok [0-9]+/ {
+			kind = $1 == "ok" ? "pass" : "fail"
+			name = $0
+			sub(/^ *(not )?ok [0-9]+ (- )?/, "", name)
+			why = ""
+			if (match(name, / *# SKIP/)) {
+				kind = "skip"
+				why = substr(name, RSTART + RLENGTH)
+				name = substr(name, 1, RSTART - 1)
+			}
+			printf kind == "skip" ? "%s\t%s\t%s\n" : "%s\t%s\n", kind, "kunit " suite "." name, why
+			seen++
+		}
+		END {
+			if (!seen || seen < plan)
+				printf "fail\tkunit end (%d of %d cases reported by %d suites)\n", seen, plan, suites
+		}' >>"$RESULTS"
+}
+
+# run_check NAME: does it, in this process; 0 if nothing failed.
+run_check() {
+	local status
+	CHECK=$1
+	RESULTS=$LOGS/${CHECK//\//.}.results
+	: >"$RESULTS"
+	export CHECK RESULTS
+	(${CHECK_FUNCTION[$CHECK]})
+	status=$?
+	if [ ! -s "$RESULTS" ]; then
+		if [ $status = 0 ]; then pass "$CHECK"; else fail "$CHECK"; fi
+	elif [ $status != 0 ] && ! grep -q '^fail' "$RESULTS"; then
+		fail "$CHECK (exit status $status)"
+	fi
+	! grep -q '^fail' "$RESULTS"
+}
+
+# select_checks PATTERN: the checks whose name matches, and what they need.
+select_checks() {
+	local name
+	for name in "${CHECK_NAMES[@]}"; do
+		# shellcheck disable=SC2254 # the pattern is meant as one
+		case $name in
+		$1 | *$1*) select_check "$name" ;;
+		esac
+	done
+}
+
+select_check() {
+	local need
+	[ -z "${CHECK_STATE[$1]:-}" ] || return
+	CHECK_STATE[$1]=waiting
+	for need in ${CHECK_NEEDS[$1]}; do
+		select_check "$need"
+	done
+}
+
+# ready NAME: 0 if all it needs has passed, 1 if not yet, 2 if it never will.
+ready() {
+	local need
+	for need in ${CHECK_NEEDS[$1]}; do
+		case ${CHECK_STATE[$need]} in
+		passed) ;;
+		failed | dropped) return 2 ;;
+		*) return 1 ;;
+		esac
+	done
+}
+
+drop_check() {
+	local need
+	for need in ${CHECK_NEEDS[$1]}; do
+		case ${CHECK_STATE[$need]} in failed | dropped) break ;; esac
+	done
+	CHECK_STATE[$1]=dropped
+	printf 'skip\t%s\t%s did not pass\n' "$1" "$need" >"$LOGS/${1//\//.}.results"
+	say "skip $1: $need did not pass"
+}
+
+start_check() {
+	local name=$1
+	CHECK_STATE[$name]=running
+	(run_check "$name" >"$LOGS/${name//\//.}.log" 2>&1 </dev/null) &
+	RUNNING[$!]=$name
+	BEGAN[$name]=$SECONDS
+}
+
+finish_check() {
+	local name=$1 status=$2 results=$LOGS/${1//\//.}.results passed failed
+	passed=$(grep -c '^pass' "$results")
+	failed=$(grep -c '^fail' "$results")
+	if [ "$status" = 0 ]; then
+		CHECK_STATE[$name]=passed
+		say "pass $name ($passed, $((SECONDS - BEGAN[$name])) s)"
+	else
+		CHECK_STATE[$name]=failed
+		say "FAIL $name ($failed of $((passed + failed)), $((SECONDS - BEGAN[$name])) s), see ${LOGS#"$TOP/"}/${name//\//.}.log"
+		sed -n 's/^fail\t/         /p' "$results" | head -n 20 >&2
+	fi
+	awk -F '\t' '$1 == "skip" { print "         skipped " $2 ": " $3 }' "$results" >&2
+}
+
+# run_checks JOBS: all selected checks, as many at a time, in the order of the table as far as needs allow.
+run_checks() {
+	local jobs=$1 name pid status open
+	declare -gA RUNNING=() BEGAN=()
+	while :; do
+		open=
+		for name in "${CHECK_NAMES[@]}"; do
+			[ "${CHECK_STATE[$name]:-}" = waiting ] || continue
+			ready "$name"
+			case $? in
+			0) if [ ${#RUNNING[@]} -lt "$jobs" ]; then start_check "$name"; fi ;;
+			2) drop_check "$name" ;;
+			esac
+			open=1
+		done
+		if [ ${#RUNNING[@]} -gt 0 ]; then
+			wait -n -p pid "${!RUNNING[@]}"
+			status=$?
+			name=${RUNNING[$pid]}
+			unset "RUNNING[$pid]"
+			finish_check "$name" "$status"
+		elif [ -z "$open" ]; then
+			break
+		fi
+	done
+}
+
+# Prints the closing line; 0 if nothing failed and something passed.
+summary() {
+	cat "$LOGS"/*.results 2>/dev/null | awk -F '\t' '
+		{ n[$1]++ }
+		END {
+			printf "%d passed, %d failed, %d skipped\n", n["pass"], n["fail"], n["skip"]
+			exit n["fail"] > 0 || n["pass"] == 0
+		}'
+}
