@@ -229,6 +229,14 @@ bool host_cpu_is_intel(void)
 	return r[1] == 0x756e6547;
 }
 
+bool host_is_tcg(void)
+{
+	uint32_t r[4];
+
+	cpuid(0x40000000, 0, r);
+	return r[1] == 0x54474354;	/* "TCGT" */
+}
+
 /* What the host supports, with the vCPU's own APIC id in leaves 1, 0xb and 0x1f. */
 static void set_default_cpuid(struct vcpu *vcpu)
 {
