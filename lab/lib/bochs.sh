@@ -72,7 +72,7 @@ bochs_prepare() {
 		optromimage1: file=$(bochs_rom), address=0xd0000
 		optramimage1: file=$RUN/boot.img, address=0x800000
 		memory: guest=$MEMORY, host=$MEMORY
-		cpu: model=${CPU_MODEL:-corei7_haswell_4770}, count=$CPUS, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
+		cpu: model=${CPU_MODEL:-corei7_haswell_4770}, count=$CPUS, quantum=32, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
 		clock: sync=none
 		com1: enabled=1, mode=file, dev=$RUN/serial
 		$(bochs_com2)

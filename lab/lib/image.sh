@@ -8,14 +8,46 @@ pack() {
 	(cd "$1" && find . -mindepth 1 -print0 | LC_ALL=C sort -z | cpio --quiet -0 -o -H newc -R +0:+0)
 }
 
+# guest_program NAME: prints the path of build/lab/NAME, a static program built from lab/guest/NAME.c.
+guest_program() {
+	local program=$BUILD/lab/$1 source=$LAB/guest/$1.c
+	if ! fresh "$program" "$source"; then
+		mkdir -p "${program%/*}"
+		gcc -O2 -static -Wall -Wextra -Werror -o "$program.$$" "$source" || die "lab/guest/$1.c does not build"
+		mv "$program.$$" "$program"
+	fi
+	echo "$program"
+}
+
+# put_busybox TREE: busybox and its names.
+put_busybox() {
+	local applet
+	mkdir -p "$1/bin"
+	cp "$(command -v busybox)" "$1/bin/busybox"
+	busybox --list | while read -r applet; do
+		[ "$applet" = busybox ] || ln -s busybox "$1/bin/$applet"
+	done
+}
+
+# guest_initrd: prints the path of the initrd for Linux guests: busybox and lab/guest/report.c.
+guest_initrd() {
+	local initrd=$BUILD/lab/guest.cpio report tree
+	report=$(guest_program report) || exit 125
+	if ! fresh "$initrd" "$report" "$LAB/lib/image.sh"; then
+		tree=$(mktemp -d)
+		mkdir -p "$tree"/{proc,sys,dev,tmp}
+		put_busybox "$tree"
+		cp "$report" "$tree/init"
+		pack "$tree" >"$initrd.$$" && mv "$initrd.$$" "$initrd"
+		rm -rf "$tree"
+	fi
+	echo "$initrd"
+}
+
 # base_image KERNEL_DIR: prints the path of the base archive.
 base_image() {
-	local dir=$1 base=$1/base.cpio init=$BUILD/lab/init
-	if ! fresh "$init" "$LAB/guest/init.c"; then
-		mkdir -p "${init%/*}"
-		gcc -O2 -static -Wall -Wextra -Werror -o "$init.$$" "$LAB/guest/init.c" || die "lab/guest/init.c does not build"
-		mv "$init.$$" "$init"
-	fi
+	local dir=$1 base=$1/base.cpio init
+	init=$(guest_program init) || exit 125
 	if ! fresh "$base" "$init" "$dir/release" "$(command -v busybox)" "$LAB/lib/image.sh" "$LAB/lib/kernel.sh"; then
 		with_lock "$dir/image.lock" make_base "$dir" "$init" "$base" || die "the base image could not be made"
 	fi
@@ -23,14 +55,11 @@ base_image() {
 }
 
 make_base() {
-	local dir=$1 init=$2 base=$3 tree applet
+	local dir=$1 init=$2 base=$3 tree
 	tree=$(mktemp -d)
 	mkdir -p "$tree"/{bin,sbin,lab/bin,lab/selftests,work,root,etc,proc,sys,dev,tmp,run,lib/modules}
 	cp "$init" "$tree/init"
-	cp "$(command -v busybox)" "$tree/bin/busybox"
-	busybox --list | while read -r applet; do
-		[ "$applet" = busybox ] || ln -s busybox "$tree/bin/$applet"
-	done
+	put_busybox "$tree"
 	echo 'root:x:0:0:root:/root:/bin/sh' >"$tree/etc/passwd"
 	printf 'root:x:0:\nkiln:x:100:\n' >"$tree/etc/group"
 	[ ! -e "$dir/modules" ] || add_modules "$dir" "$tree" || return

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# The kernel's own KVM selftests, on kiln through a /dev/kvm symlink. Those of KVM_REQUIRED have to pass, of the
+# others the log says which do.
+
+KVM_REQUIRED="cpuid_test set_sregs_test userspace_io_test tsc_msrs_test kvm_create_max_vcpus"
+KVM_OTHERS="kvm_binary_stats_test steal_time system_counter_offset_test cr4_cpuid_sync_test fix_hypercall_test
+	get_msr_index_features kvm_clock_test kvm_pv_test max_vcpuid_cap_test monitor_mwait_test platform_info_test
+	set_boot_cpu_id smm_test state_test sync_regs_test triple_fault_event_test ucna_injection_test
+	userspace_msr_exit_test vmx_apic_access_test vmx_msrs_test debug_regs demand_paging_test
+	memslot_modification_stress_test rseq_test set_memory_region_test xapic_state_test xapic_ipi_test
+	xss_msr_test amx_test exit_on_emulation_failure_test hardware_disable_test"
+
+check kvm-selftests/build "kernel/dev" kvm_selftests
+check kvm-selftests "kvm-selftests/build build/module-dev" check_kvm_selftests
+
+check_kvm_selftests() {
+	local dir test status log=$LOGS/kvm-selftests.txt
+	dir=$(kvm_selftests)
+	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the lists are words
+	"$LAB/vm" --timeout 1200 --add "$dir:/kvm" -- sh -c '
+		ln -s kiln /dev/kvm
+		for test; do
+			[ -x /kvm/$test ] || { echo "### $test missing"; continue; }
+			timeout -s KILL 60 /kvm/$test >/tmp/log 2>&1
+			status=$?
+			[ $status = 0 ] || tail -n 8 /tmp/log
+			echo "### $test $status"
+		done' sh $KVM_REQUIRED $KVM_OTHERS >"$log"
+	expect "KVM selftests run without a report from the kernel" test $? = 0
+	cat "$log"
+	for test in $KVM_REQUIRED; do
+		expect "KVM selftest $test" grep -qx "### $test 0" "$log"
+	done
+	# An exit status of 4 is how these programs skip.
+	for status in 0:pass 4:skip; do
+		printf 'others that %s:' "${status#*:}"
+		for test in $KVM_OTHERS; do
+			! grep -qx "### $test ${status%:*}" "$log" || printf ' %s' "$test"
+		done
+		echo
+	done | tee "$LOGS/kvm-selftests-others.txt"
+}

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# lab/test counts what it parses, so the parsers are fed failures, skips and endings that come too early.
+
+check lab/parsers "" check_parsers
+
+# parsed_as NAME PARSER EXPECTED <INPUT: the parser makes these results of its input.
+parsed_as() {
+	local name=$1 parser=$2 expected=$3 got RESULTS_KEPT=$RESULTS
+	RESULTS=$LOGS/parsed
+	rm -f "$RESULTS"
+	$parser
+	got=$(cut -f 1,2 "$RESULTS" | tr '\t\n' ' ;')
+	RESULTS=$RESULTS_KEPT
+	echo "# $name: $got"
+	if [ "$got" = "$expected" ]; then pass "$name"; else fail "$name"; fi
+}
+
+check_parsers() {
+	parsed_as "TAP: pass, fail and skip are told apart" "tap_results x." \
+		"pass x.a.b;fail x.c;skip x.d;" <<-'END'
+			TAP version 13
+			1..3
+			# Starting 3 tests from 1 test cases.
+			ok 1 a.b
+			not ok 2 c
+			ok 3 d # SKIP no such CPU
+		END
+	parsed_as "TAP: a suite that ends early fails" "tap_results x." \
+		"pass x.a;fail x.end (1 of 3 cases reported);" <<-'END'
+			1..3
+			ok 1 a
+		END
+	parsed_as "TAP: no case at all fails" "tap_results x." "fail x.end (0 of 0 cases reported);" </dev/null
+	parsed_as "KUnit: cases are counted, suites and subcases are not" kunit_results \
+		"pass kunit s.good;fail kunit s.bad;skip kunit s.none;" <<-'END'
+			KTAP version 1
+			1..1
+			    KTAP version 1
+			    # Subtest: s
+			    1..3
+			        # Subtest: good
+			        ok 1 one
+			        ok 2 two
+			    ok 1 good
+			    not ok 2 bad
+			    ok 3 none # SKIP not here
+			# Totals: pass:1 fail:1 skip:1 total:3
+			not ok 1 s
+		END
+	parsed_as "KUnit: a missing case fails" kunit_results \
+		"pass kunit s.a;fail kunit end (1 of 2 cases reported by 1 suites);" <<-'END'
+			    # Subtest: s
+			    1..2
+			    ok 1 a
+		END
+}
