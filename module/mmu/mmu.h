@@ -153,7 +153,7 @@ struct kiln_slots {
  * struct kiln_mmu - guest memory of one VM
  * @link: [c] the mmu lock and the MMU notifier; lives on after this struct
  * @mm: [c] owner of the memory; the VM holds mm_count
- * @flush: [c] see kiln_mmu_init()
+ * @flush: [l] see kiln_mmu_init()
  * @pt: [l] the second-stage page table
  * @slots_lock: held for writing while slots change, and for reading across
  *	accesses to guest memory that may sleep
@@ -226,9 +226,9 @@ int kiln_mmu_init(struct kiln_mmu *mmu, struct mm_struct *mm,
  * kiln_mmu_destroy() - free all of it
  * @mmu: no vCPU of it runs any more and nobody else uses it
  *
- * Waits for no grace period: the memory of @mmu may be freed upon return. The
- * part that the MMU notifier may still look at is freed later; unloading the
- * module waits for that in kiln_mmu_exit().
+ * Does not call the flush function. Waits for no grace period: the memory of
+ * @mmu may be freed upon return. The part that the MMU notifier may still look
+ * at is freed later; unloading the module waits for that in kiln_mmu_exit().
  *
  * Context: process, any mm.
  */

@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory as the rest of the module uses it, through user space's mapping
+ * of it: so the host's own page faults, dirty tracking and copy-on-write work.
+ *
+ * A piece that lies in one slot is first tried with page faults disabled, under
+ * RCU: that is all there is to it while the host has the page. Otherwise it is
+ * done once more, with page faults, under the read side of slots_lock. Either
+ * keeps the slot from being deleted, that is, user space from using its memory
+ * for something else, until the access is done.
+ *
+ * Host addresses need no access_ok(): slots.c has checked those of all slots.
+ */
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/uaccess.h>
+
+#include "slots.h"
+
+/* A piece of guest memory within one slot. */
+struct guest_piece {
+	unsigned long hva;
+	size_t len;
+	bool writable;
+};
+
+#define read_word(type, buf, hva) ({					\
+	type __v;							\
+	int __r = __get_user(__v, (type __user *)(hva));		\
+									\
+	memcpy(buf, &__v, sizeof(__v));					\
+	__r;								\
+})
+
+#define write_word(type, buf, hva) ({					\
+	type __v;							\
+									\
+	memcpy(&__v, buf, sizeof(__v));					\
+	__put_user(__v, (type __user *)(hva));				\
+})
+
+/* Return 0, or something else where page faults could not be resolved. */
+static int user_read(void *buf, unsigned long hva, size_t len)
+{
+	switch (IS_ALIGNED(hva, len) ? len : 0) {
+	case 1:
+		return read_word(u8, buf, hva);
+	case 2:
+		return read_word(u16, buf, hva);
+	case 4:
+		return read_word(u32, buf, hva);
+	case 8:
+		return read_word(u64, buf, hva);
+	}
+	return __copy_from_user_inatomic(buf, (void __user *)hva, len) != 0;
+}
+
+static int user_write(const void *buf, unsigned long hva, size_t len)
+{
+	switch (IS_ALIGNED(hva, len) ? len : 0) {
+	case 1:
+		return write_word(u8, buf, hva);
+	case 2:
+		return write_word(u16, buf, hva);
+	case 4:
+		return write_word(u32, buf, hva);
+	case 8:
+		return write_word(u64, buf, hva);
+	}
+	return __copy_to_user_inatomic((void __user *)hva, buf, len) != 0;
+}
+
+static int user_access(void *buf, unsigned long hva, size_t len, bool write)
+{
+	return write ? user_write(buf, hva, len) : user_read(buf, hva, len);
+}
+
+/* Context: RCU read side. */
+static bool guest_find(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
+		       size_t len, struct guest_piece *piece)
+{
+	const struct kiln_slot *slot;
+	u64 gfn = gpa >> PAGE_SHIFT;
+	u64 room;
+
+	slot = kiln_slots_find_cached(&mmu->slots, cpu, gfn);
+	if (!slot)
+		return false;
+	room = ((slot->gfn + slot->npages) << PAGE_SHIFT) - gpa;
+	piece->hva = kiln_slot_hva(slot, gfn) + offset_in_page(gpa);
+	piece->len = min_t(u64, room, len);
+	piece->writable = !(slot->flags & KVM_MEM_READONLY);
+	return true;
+}
+
+static int guest_access_nofault(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
+				u64 gpa, void *buf, size_t len, bool write,
+				struct guest_piece *piece)
+{
+	int r = -EFAULT;
+
+	rcu_read_lock();
+	if (guest_find(mmu, cpu, gpa, len, piece) &&
+	    (!write || piece->writable)) {
+		pagefault_disable();
+		r = user_access(buf, piece->hva, piece->len, write);
+		pagefault_enable();
+		if (r)
+			r = -EAGAIN;
+	}
+	rcu_read_unlock();
+	return r;
+}
+
+/*
+ * The lock the sleeping variants hold. What was found in the array under RCU
+ * stays as it is while this is held.
+ */
+static int guest_find_locked(struct kiln_mmu *mmu, u64 gpa, size_t len,
+			     bool write, struct guest_piece *piece)
+{
+	bool found;
+
+	might_sleep();
+	if (down_read_killable(&mmu->slots_lock))
+		return -EINTR;
+	rcu_read_lock();
+	found = guest_find(mmu, NULL, gpa, len, piece);
+	rcu_read_unlock();
+	if (found && (!write || piece->writable))
+		return 0;
+	up_read(&mmu->slots_lock);
+	return -EFAULT;
+}
+
+/*
+ * Not being able to make the page is also how a fatal signal shows, which the
+ * caller sees soon enough.
+ */
+static int guest_access_sleeping(struct kiln_mmu *mmu, u64 gpa, void *buf,
+				 size_t len, bool write,
+				 struct guest_piece *piece)
+{
+	int r = guest_find_locked(mmu, gpa, len, write, piece);
+
+	if (r)
+		return r;
+	r = user_access(buf, piece->hva, piece->len, write) ? -EFAULT : 0;
+	up_read(&mmu->slots_lock);
+	return r;
+}
+
+static int guest_access(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
+			void *buf, size_t len, bool write, bool may_sleep)
+{
+	struct guest_piece piece;
+	int r;
+
+	if (unlikely(current->mm != mmu->mm || gpa + len < gpa))
+		return -EFAULT;
+	while (len) {
+		r = guest_access_nofault(mmu, cpu, gpa, buf, len, write,
+					 &piece);
+		if (r == -EAGAIN)
+			r = may_sleep ?
+			    guest_access_sleeping(mmu, gpa, buf, len, write,
+						  &piece) : -EFAULT;
+		if (r)
+			return r;
+		gpa += piece.len;
+		buf += piece.len;
+		len -= piece.len;
+	}
+	return 0;
+}
+
+int kiln_mmu_read(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
+		  void *buf, size_t len)
+{
+	return guest_access(mmu, cpu, gpa, buf, len, false, true);
+}
+
+int kiln_mmu_read_atomic(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
+			 u64 gpa, void *buf, size_t len)
+{
+	return guest_access(mmu, cpu, gpa, buf, len, false, false);
+}
+
+int kiln_mmu_write(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
+		   const void *buf, size_t len)
+{
+	/* only read from if writing to the guest */
+	return guest_access(mmu, cpu, gpa, (void *)buf, len, true, true);
+}
+
+/*
+ * Leaves what was found in *@old. The macro of <linux/uaccess.h> tells sizes
+ * apart by the type of its pointers; x86 is little-endian, so that the low bytes
+ * of a u64 are where those of narrower types are.
+ */
+static int user_cmpxchg(unsigned long hva, u64 *old, u64 new,
+			unsigned int size, bool *ok)
+{
+	void __user *p = (void __user *)hva;
+
+	if (!user_access_begin(p, size))
+		return -EFAULT;
+	switch (size) {
+	case 1:
+		*ok = unsafe_try_cmpxchg_user((u8 __user *)p, (u8 *)old,
+					      (u8)new, fault);
+		break;
+	case 2:
+		*ok = unsafe_try_cmpxchg_user((u16 __user *)p, (u16 *)old,
+					      (u16)new, fault);
+		break;
+	case 4:
+		*ok = unsafe_try_cmpxchg_user((u32 __user *)p, (u32 *)old,
+					      (u32)new, fault);
+		break;
+	case 8:
+		*ok = unsafe_try_cmpxchg_user((u64 __user *)p, old, new,
+					      fault);
+		break;
+	}
+	user_access_end();
+	return 0;
+fault:
+	user_access_end();
+	return -EFAULT;
+}
+
+int kiln_mmu_cmpxchg(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
+		     u64 *old, u64 new, unsigned int size, bool *ok)
+{
+	struct guest_piece piece;
+	int r = -EFAULT;
+
+	*ok = false;
+	if (!is_power_of_2(size) || size > 8 || !IS_ALIGNED(gpa, size))
+		return -EINVAL;
+	if (unlikely(current->mm != mmu->mm))
+		return -EFAULT;
+
+	rcu_read_lock();
+	if (guest_find(mmu, cpu, gpa, size, &piece) && piece.writable) {
+		pagefault_disable();
+		r = user_cmpxchg(piece.hva, old, new, size, ok);
+		pagefault_enable();
+		if (r)
+			r = -EAGAIN;
+	}
+	rcu_read_unlock();
+	if (likely(r != -EAGAIN))
+		return r;
+
+	r = guest_find_locked(mmu, gpa, size, true, &piece);
+	if (r)
+		return r;
+	r = user_cmpxchg(piece.hva, old, new, size, ok);
+	up_read(&mmu->slots_lock);
+	return r;
+}
+
+unsigned long kiln_mmu_gpa_to_hva(struct kiln_mmu *mmu,
+				  struct kiln_mmu_cpu *cpu, u64 gpa,
+				  bool *writable)
+{
+	struct guest_piece piece = { .hva = KILN_HVA_BAD };
+
+	rcu_read_lock();
+	guest_find(mmu, cpu, gpa, 1, &piece);
+	rcu_read_unlock();
+	if (writable)
+		*writable = piece.writable;
+	return piece.hva;
+}
+
+/* Context: RCU read side. */
+static void gpa_cache_refresh(struct kiln_mmu *mmu,
+			      struct kiln_gpa_cache *cache)
+{
+	struct guest_piece piece;
+
+	/* first: pairs with kiln_slots_publish() */
+	cache->generation = smp_load_acquire(&mmu->slots.generation);
+	cache->hva = KILN_HVA_BAD;
+	if (!guest_find(mmu, NULL, cache->gpa, cache->len, &piece) ||
+	    piece.len < cache->len)
+		return;
+	cache->hva = piece.hva;
+	cache->writable = piece.writable;
+}
+
+int kiln_gpa_cache_init(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
+			u64 gpa, u32 len)
+{
+	struct guest_piece piece;
+	u64 end = gpa + len;
+	int r = -EFAULT;
+
+	*cache = (struct kiln_gpa_cache) {
+		.gpa = gpa,
+		.len = len,
+		.hva = KILN_HVA_BAD,
+	};
+	if (end < gpa || !len)
+		return -EFAULT;
+	rcu_read_lock();
+	gpa_cache_refresh(mmu, cache);
+	for (; gpa < end; gpa += piece.len)
+		if (!guest_find(mmu, NULL, gpa, end - gpa, &piece))
+			goto unlock;
+	r = 0;
+unlock:
+	rcu_read_unlock();
+	return r;
+}
+
+/* Returns -EAGAIN if this is not one for the fast path. */
+static int gpa_cache_access(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
+			    u32 offset, void *buf, u32 len, bool write)
+{
+	int r = -EAGAIN;
+
+	if (offset > cache->len || len > cache->len - offset)
+		return -EINVAL;
+	if (unlikely(current->mm != mmu->mm))
+		return -EFAULT;
+	rcu_read_lock();
+	if (unlikely(cache->generation != READ_ONCE(mmu->slots.generation)))
+		gpa_cache_refresh(mmu, cache);
+	if (likely(cache->hva != KILN_HVA_BAD &&
+		   (!write || cache->writable))) {
+		pagefault_disable();
+		r = user_access(buf, cache->hva + offset, len, write);
+		pagefault_enable();
+		if (r)
+			r = -EAGAIN;
+	}
+	rcu_read_unlock();
+	return r;
+}
+
+int kiln_gpa_cache_read(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
+			u32 offset, void *buf, u32 len)
+{
+	int r = gpa_cache_access(mmu, cache, offset, buf, len, false);
+
+	if (likely(r != -EAGAIN))
+		return r;
+	return kiln_mmu_read(mmu, NULL, cache->gpa + offset, buf, len);
+}
+
+int kiln_gpa_cache_write(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
+			 u32 offset, const void *buf, u32 len)
+{
+	/* only read from if writing to the guest */
+	int r = gpa_cache_access(mmu, cache, offset, (void *)buf, len, true);
+
+	if (likely(r != -EAGAIN))
+		return r;
+	return kiln_mmu_write(mmu, NULL, cache->gpa + offset, buf, len);
+}
