@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * `kiln check`: one line per thing that a run needs, in the order in which
+ * they depend on each other, each with its remedy where it is missing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "error.h"
+#include "host.h"
+#include "opts.h"
+#include "status.h"
+#include "vm.h"
+
+struct check {
+	const char *device;
+	struct host host;
+	int fd;			/* of the device, -1 while it is not open */
+	bool speaks;		/* it answered with the right version */
+	unsigned int missing;
+};
+
+enum answer { FINE, MISSING, UNKNOWN };
+
+static void answer(struct check *check, enum answer answer, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void answer(struct check *check, enum answer answer, const char *fmt, ...)
+{
+	static const char *const words[] = { "ok", "missing", "unknown" };
+	va_list args;
+
+	check->missing += answer == MISSING;
+	printf("%-8s ", words[answer]);
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	putchar('\n');
+}
+
+static void check_cpu(struct check *check)
+{
+	const struct host *host = &check->host;
+
+	if (host->vendor == HOST_OTHER)
+		answer(check, MISSING, "CPU: %s", host_virt_problem(host));
+	else if (host->kernel_virt)
+		answer(check, FINE, "CPU: has %s", host_extension(host));
+	else if (host->locked_off == HOST_YES)
+		answer(check, FINE, "CPU: has %s, see firmware", host_extension(host));
+	else
+		answer(check, MISSING, "CPU: %s", host_virt_problem(host));
+}
+
+static void check_firmware(struct check *check)
+{
+	switch (check->host.locked_off) {
+	case HOST_YES:
+		answer(check, MISSING, "firmware: %s", host_virt_problem(&check->host));
+		break;
+	case HOST_NO:
+		answer(check, FINE, "firmware: leaves %s on", host_extension(&check->host));
+		break;
+	default:
+		answer(check, UNKNOWN, "firmware: whether it leaves %s on; run `modprobe msr` and this as root to know",
+		       host_extension(&check->host));
+	}
+}
+
+static void check_feature(struct check *check, enum host_answer has, const char *name)
+{
+	switch (has) {
+	case HOST_YES:
+		answer(check, FINE, "CPU: %s", name);
+		break;
+	case HOST_NO:
+		answer(check, MISSING, "CPU: no %s; use a machine that has it (Intel since 2010, AMD since 2008)",
+		       name);
+		break;
+	default:
+		answer(check, UNKNOWN, "CPU: whether it has %s; /proc/cpuinfo does not say", name);
+	}
+}
+
+static void check_paging(struct check *check)
+{
+	check_feature(check, check->host.second_level,
+		      check->host.vendor == HOST_AMD ? "nested paging" : "EPT");
+	check_feature(check, check->host.unrestricted, "unrestricted guest");
+}
+
+static void check_module(struct check *check)
+{
+	const char *module = "kiln";
+
+	if (strcmp(check->device, "/dev/kiln")) {
+		if (strcmp(check->device, "/dev/kvm"))
+			return;	/* whose module that is, nobody knows */
+		module = check->host.vendor == HOST_AMD ? "kvm_amd" : "kvm_intel";
+	}
+	if (host_module_loaded("", module))
+		answer(check, FINE, "module: %s is loaded", module);
+	else
+		answer(check, MISSING, "module: %s is not loaded; run `modprobe %s` as root", module,
+		       module);
+}
+
+static void check_others(struct check *check)
+{
+	char name[64];
+
+	if (host_other_hypervisor("", check->device, name, sizeof(name)))
+		answer(check, MISSING, "other hypervisors: %s is running guests; end them and run `modprobe -r %s` as root",
+		       name, name);
+	else
+		answer(check, FINE, "other hypervisors: none is running guests");
+}
+
+static void check_node(struct check *check)
+{
+	check->fd = open(check->device, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	if (check->fd >= 0) {
+		answer(check, FINE, "device: %s can be opened", check->device);
+		return;
+	}
+	host_explain_open("", check->device, errno);
+	answer(check, MISSING, "device: %s", error_text());
+}
+
+static void check_version(struct check *check)
+{
+	int version;
+
+	if (check->fd < 0)
+		return;
+	version = ioctl(check->fd, KVM_GET_API_VERSION, 0);
+	check->speaks = version == KVM_API_VERSION;
+	if (check->speaks)
+		answer(check, FINE, "ABI: version %d", version);
+	else if (version < 0)
+		answer(check, MISSING, "ABI: %s does not speak the KVM ABI; name /dev/kiln or /dev/kvm with --device",
+		       check->device);
+	else
+		answer(check, MISSING, "ABI: version %d, not %d; load a matching module", version,
+		       KVM_API_VERSION);
+}
+
+static void check_capabilities(struct check *check)
+{
+	for (const struct vm_need *need = vm_needs; check->speaks && need->name; need++) {
+		if (ioctl(check->fd, KVM_CHECK_EXTENSION, (unsigned long)need->capability) > 0)
+			answer(check, FINE, "capability: %s (%s)", need->name, need->what);
+		else
+			answer(check, MISSING, "capability: %s (%s); load a newer module",
+			       need->name, need->what);
+	}
+}
+
+static void check_vm(struct check *check)
+{
+	int vm;
+
+	if (!check->speaks)
+		return;
+	vm = vm_ioctl(check->fd, KVM_CREATE_VM, NULL);
+	if (vm >= 0) {
+		close(vm);
+		answer(check, FINE, "VM: can be created");
+		return;
+	}
+	host_explain_create("", check->device, errno);
+	answer(check, MISSING, "VM: %s", error_text());
+}
+
+static void (*const checks[])(struct check *check) = {
+	check_cpu,   check_firmware, check_paging,	 check_module, check_others,
+	check_node,  check_version,  check_capabilities, check_vm,
+};
+
+static int set_device(void *config, const char *value)
+{
+	((struct check *)config)->device = value;
+	return 0;
+}
+
+static const struct opt options[] = {
+	{ "device", "PATH", "the hypervisor (default /dev/kiln)", set_device },
+	{ NULL, NULL, NULL, NULL },
+};
+
+void cmd_check_help(FILE *out)
+{
+	fprintf(out, "Usage: kiln check [OPTION...]\n\n"
+		     "Says what a run needs and whether this machine has it, with the remedy for what\n"
+		     "is missing. Exit status 0: all is there; 1: something is missing.\n\n");
+	opts_print(options, out);
+}
+
+int cmd_check(int argc, char **argv)
+{
+	struct check check = { .device = "/dev/kiln", .fd = -1 };
+
+	if (opts_parse(options, &check, argc, argv))
+		return -1;
+	host_read(&check.host, "");
+	for (unsigned int i = 0; i < ARRAY_SIZE(checks); i++)
+		checks[i](&check);
+	if (check.fd >= 0)
+		close(check.fd);
+	if (check.missing) {
+		printf("\nThis machine cannot run guests yet: %u missing.\n", check.missing);
+		return STATUS_CHECK_FAILED;
+	}
+	printf("\nThis machine can run guests.\n");
+	return STATUS_OFF;
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What can be refused is tried in the order of its cost: the memory's size,
+ * the kernel and initrd, the console, the device. The machine is one set of
+ * steps up and the same set down; machine_close() takes down however much
+ * was set up.
+ */
+#include "machine.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "acpi.h"
+#include "bus.h"
+#include "console.h"
+#include "ending.h"
+#include "error.h"
+#include "loop.h"
+#include "pm.h"
+#include "ports.h"
+#include "rtc.h"
+#include "say.h"
+#include "signals.h"
+#include "status.h"
+#include "uart.h"
+#include "vcpu.h"
+#include "vm.h"
+
+struct machine {
+	const struct run_config *config;
+	struct guest_memory memory;
+	struct boot_state boot;
+	struct vm vm;
+	struct loop loop;
+	struct loop_source over;	/* the eventfd of @ending */
+	struct ending ending;
+	struct bus bus;
+	struct console console;
+	struct uart uart;
+	struct rtc rtc;
+	struct pm pm;
+	struct end_port keyboard, debug_exit;
+	struct irq_line uart_irq, rtc_irq, pm_irq;
+	struct signals signals;
+	struct vcpu *vcpus;
+};
+
+static int load_guest(struct machine *machine)
+{
+	const struct run_config *config = machine->config;
+	struct boot_request request = config->boot;
+	int64_t tables;
+
+	if (guest_memory_check(config->memory) ||
+	    guest_memory_create(&machine->memory, config->memory))
+		return -1;
+	request.rsdp = BIOS_BASE;
+	tables = acpi_build(guest_ptr(&machine->memory, BIOS_BASE, BIOS_END - BIOS_BASE),
+			    BIOS_END - BIOS_BASE, BIOS_BASE, config->cpus);
+	if (tables < 0)
+		return -1;
+	return boot_load(&machine->memory, &request, &machine->boot);
+}
+
+static void over_ready(struct loop_source *source, uint32_t events)
+{
+	struct machine *machine = container_of(source, struct machine, over);
+
+	(void)events;
+	loop_stop(&machine->loop);
+}
+
+static int start_loop(struct machine *machine)
+{
+	if (loop_create(&machine->loop))
+		return -1;
+	machine->over = (struct loop_source){ loop_eventfd(), over_ready };
+	if (machine->over.fd < 0)
+		return -1;
+	ending_init(&machine->ending, machine->over.fd);
+	return loop_add(&machine->loop, &machine->over, EPOLLIN);
+}
+
+static void add_devices(struct machine *machine)
+{
+	struct bus *bus = &machine->bus;
+
+	vm_irq_init(&machine->vm, &machine->uart_irq, UART_COM1_GSI);
+	vm_irq_init(&machine->vm, &machine->rtc_irq, RTC_GSI);
+	vm_irq_init(&machine->vm, &machine->pm_irq, PM_GSI);
+	uart_init(&machine->uart, &machine->uart_irq, &machine->console.peer);
+	rtc_init(&machine->rtc, &machine->rtc_irq, clock_realtime, machine->memory.low_size,
+		 machine->memory.high_size);
+	pm_init(&machine->pm, &machine->pm_irq, &machine->ending, clock_monotonic);
+	keyboard_init(&machine->keyboard, &machine->ending);
+	debug_exit_init(&machine->debug_exit, &machine->ending);
+	/* Looked up in this order: the busiest first. */
+	bus_add(bus, &machine->uart.port);
+	bus_add(bus, &machine->pm.port);
+	bus_add(bus, &machine->rtc.port);
+	bus_add(bus, &machine->keyboard.port);
+	bus_add(bus, &machine->pm.reset);
+	if (machine->config->debug_exit)
+		bus_add(bus, &machine->debug_exit.port);
+}
+
+static int create_vcpus(struct machine *machine)
+{
+	unsigned int cpus = machine->config->cpus;
+	struct vcpu_config config = {
+		.vm = &machine->vm,
+		.memory = &machine->memory,
+		.bus = &machine->bus,
+		.ending = &machine->ending,
+		.boot = &machine->boot,
+		.cpus = cpus,
+	};
+
+	machine->vcpus = calloc(cpus, sizeof(*machine->vcpus));
+	if (!machine->vcpus)
+		return error_set("out of memory; free some");
+	for (unsigned int i = 0; i < cpus; i++)
+		machine->vcpus[i].fd = -1;
+	for (unsigned int i = 0; i < cpus; i++)
+		if (vcpu_create(&machine->vcpus[i], &config, i))
+			return -1;
+	return 0;
+}
+
+static int start_devices(struct machine *machine)
+{
+	signals_block();
+	vcpu_prepare_signal();
+	if (signals_start(&machine->signals, &machine->loop, &machine->ending, &machine->pm) ||
+	    rtc_start(&machine->rtc, &machine->loop) || pm_start(&machine->pm, &machine->loop))
+		return -1;
+	return console_start(&machine->console, &machine->uart, &machine->loop,
+			     &machine->ending);
+}
+
+static int set_up(struct machine *machine)
+{
+	const struct run_config *config = machine->config;
+
+	if (load_guest(machine) || console_open(&machine->console, config->console) ||
+	    vm_open(&machine->vm, config->device, config->cpus))
+		return -1;
+	say("%s: speaks the KVM ABI", config->device);
+	if (start_loop(machine) || vm_create(&machine->vm, &machine->memory))
+		return -1;
+	add_devices(machine);
+	if (create_vcpus(machine) || start_devices(machine))
+		return -1;
+	say("%u vCPU%s, %llu MiB", config->cpus, config->cpus > 1 ? "s" : "",
+	    (unsigned long long)(config->memory / MIB));
+	return 0;
+}
+
+static int start_vcpus(struct machine *machine)
+{
+	for (unsigned int i = 0; i < machine->config->cpus; i++)
+		if (vcpu_start(&machine->vcpus[i]))
+			return -1;
+	return 0;
+}
+
+static void stop_vcpus(struct machine *machine)
+{
+	for (unsigned int i = 0; machine->vcpus && i < machine->config->cpus; i++)
+		vcpu_stop(&machine->vcpus[i]);
+	for (unsigned int i = 0; machine->vcpus && i < machine->config->cpus; i++)
+		vcpu_join(&machine->vcpus[i]);
+}
+
+static void machine_init(struct machine *machine, const struct run_config *config)
+{
+	machine->config = config;
+	machine->vm.fd = machine->vm.device_fd = -1;
+	machine->loop.fd = machine->over.fd = -1;
+	machine->rtc.tick.fd = machine->pm.carry.fd = -1;
+	machine->signals.source.fd = machine->signals.reminder.fd = -1;
+	console_init(&machine->console);
+}
+
+static void machine_close(struct machine *machine)
+{
+	stop_vcpus(machine);
+	console_close(&machine->console);
+	signals_close(&machine->signals);
+	pm_close(&machine->pm);
+	rtc_close(&machine->rtc);
+	for (unsigned int i = 0; machine->vcpus && i < machine->config->cpus; i++)
+		vcpu_destroy(&machine->vcpus[i]);
+	vm_close(&machine->vm);
+	if (machine->over.fd >= 0)
+		close(machine->over.fd);
+	loop_destroy(&machine->loop);
+	guest_memory_destroy(&machine->memory);
+}
+
+/* With the console closed and the terminal back. */
+static void report(const struct machine *machine)
+{
+	const struct ending *ending = &machine->ending;
+
+	if (*ending->sentence && ending->status != STATUS_DEATH)
+		fprintf(stderr, "kiln: %s\n", ending->sentence);
+	for (unsigned int i = 0; i < machine->config->cpus; i++)
+		if (machine->vcpus[i].died)
+			death_print(&machine->vcpus[i].death, stderr);
+}
+
+static int run(struct machine *machine)
+{
+	int status = -1;
+
+	if (set_up(machine)) {
+		machine_close(machine);
+		return -1;
+	}
+	if (!start_vcpus(machine)) {
+		say("the guest runs");
+		if (loop_run(&machine->loop))
+			end_run(&machine->ending, STATUS_FAILED, error_text());
+		status = machine->ending.status;
+	}
+	machine_close(machine);
+	if (status >= 0)
+		report(machine);
+	return status;
+}
+
+int machine_run(const struct run_config *config)
+{
+	struct machine *machine = calloc(1, sizeof(*machine));
+	int status;
+
+	if (!machine)
+		return error_set("out of memory; free some");
+	machine_init(machine, config);
+	status = run(machine);
+	free(machine->vcpus);
+	free(machine);
+	return status;
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The `kiln` command. A verb's file parses its options and does its work;
+ * machine.c is where a run is put together. Errors come back here as -1 with
+ * a sentence (error.h) and leave as status 2.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "error.h"
+#include "status.h"
+
+const struct verb verbs[] = {
+	{ "run", "run a guest", cmd_run, cmd_run_help },
+	{ "check", "say whether this machine can run guests", cmd_check, cmd_check_help },
+	{ "help", "explain a command", cmd_help, cmd_help_help },
+	{ NULL, NULL, NULL, NULL },
+};
+
+const struct verb *find_verb(const char *name)
+{
+	for (const struct verb *verb = verbs; verb->name; verb++)
+		if (!strcmp(verb->name, name))
+			return verb;
+	return NULL;
+}
+
+static int wants_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
+			return 1;
+	return 0;
+}
+
+static int version(void)
+{
+	printf("kiln %s\n", KILN_VERSION);
+	return STATUS_OFF;
+}
+
+static int dispatch(int argc, char **argv)
+{
+	const struct verb *verb;
+
+	if (argc < 2)
+		return error_set("no command given; `kiln --help` lists them");
+	if (!strcmp(argv[1], "--version"))
+		return version();
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return cmd_help(1, argv);
+	verb = find_verb(argv[1]);
+	if (!verb)
+		return error_set("%s: no such command; `kiln --help` lists them", argv[1]);
+	if (wants_help(argc - 1, argv + 1)) {
+		verb->help(stdout);
+		return STATUS_OFF;
+	}
+	return verb->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	int status = dispatch(argc, argv);
+
+	if (status >= 0)
+		return status;
+	fprintf(stderr, "kiln: %s\n", error_text());
+	return STATUS_USAGE;
+}

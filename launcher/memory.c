@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "memory.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+
+#include "error.h"
+
+/* A guest's 2 MiB page can be one host huge page only where both are aligned alike. */
+#define HUGE_PAGE (2 * MIB)
+
+int guest_memory_check(uint64_t size)
+{
+	struct sysinfo info;
+	uint64_t host;
+
+	if (size < MEMORY_MIN)
+		return error_set("--memory: %" PRIu64 " bytes are too few; give at least 2M", size);
+	if (size % GUEST_PAGE)
+		return error_set("--memory: %" PRIu64 " bytes are not whole pages of 4K; round it to a multiple, like 512M",
+				 size);
+	if (sysinfo(&info))
+		return error_set("sysinfo: %s", strerror(errno));
+	host = ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+	if (size > host)
+		return error_set("--memory: %" PRIu64 " MiB are more than this machine's memory and swap; give at most %" PRIu64 "M",
+				 size / MIB, host / MIB);
+	return 0;
+}
+
+int guest_memory_create(struct guest_memory *memory, uint64_t size)
+{
+	memset(memory, 0, sizeof(*memory));
+	memory->mapping_size = size + HUGE_PAGE;
+	memory->mapping = mmap(NULL, memory->mapping_size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (memory->mapping == MAP_FAILED) {
+		memory->mapping = NULL;
+		return error_set("--memory: %" PRIu64 " MiB cannot be had (%s); give less",
+				 size / MIB, strerror(errno));
+	}
+	memory->base = (uint8_t *)align_up((uintptr_t)memory->mapping, HUGE_PAGE);
+	memory->low_size = min_u64(size, LOW_RAM_MAX);
+	memory->high_size = size - memory->low_size;
+	/* A wish: a host without transparent huge pages says EINVAL and serves small ones. */
+	madvise(memory->base, size, MADV_HUGEPAGE);
+	return 0;
+}
+
+void guest_memory_destroy(struct guest_memory *memory)
+{
+	if (memory->mapping)
+		munmap(memory->mapping, memory->mapping_size);
+	memory->mapping = NULL;
+	memory->base = NULL;
+}
+
+void *guest_ptr(const struct guest_memory *memory, uint64_t gpa, uint64_t len)
+{
+	if (gpa < memory->low_size)
+		return len <= memory->low_size - gpa ? memory->base + gpa : NULL;
+	if (gpa < HIGH_RAM_BASE)
+		return NULL;
+	gpa -= HIGH_RAM_BASE;
+	if (gpa > memory->high_size || len > memory->high_size - gpa)
+		return NULL;
+	return memory->base + memory->low_size + gpa;
+}
+
+static const struct claim *find_overlap(const struct guest_memory *memory, uint64_t start,
+					uint64_t end)
+{
+	for (unsigned int i = 0; i < memory->nr_claims; i++)
+		if (start < memory->claims[i].end && memory->claims[i].start < end)
+			return &memory->claims[i];
+	return NULL;
+}
+
+static int add_claim(struct guest_memory *memory, uint64_t start, uint64_t end, const char *what,
+		     const char *path)
+{
+	if (memory->nr_claims == CLAIMS_MAX)
+		return error_set("%s: more than %d pieces to load; link it with fewer segments, or give fewer modules",
+				 path ? path : what, CLAIMS_MAX);
+	memory->claims[memory->nr_claims++] = (struct claim){ start, end, what };
+	return 0;
+}
+
+int guest_claim(struct guest_memory *memory, uint64_t gpa, uint64_t len, const char *what,
+		const char *path)
+{
+	const struct claim *other;
+	uint64_t end;
+
+	if (!path)
+		path = what;
+	if (__builtin_add_overflow(gpa, len, &end))
+		return error_set("%s: wants to be at 0x%" PRIx64 ", beyond any address; it is damaged",
+				 path, gpa);
+	if (!guest_ptr(memory, gpa, len))
+		return error_set("%s: needs memory from 0x%" PRIx64 " to 0x%" PRIx64 ", the guest has less; give more --memory",
+				 path, gpa, end);
+	other = find_overlap(memory, gpa, end);
+	if (other)
+		return error_set("%s: %s at 0x%" PRIx64 " would overlap %s at 0x%" PRIx64 "; link it elsewhere",
+				 path, what, gpa, other->what, other->start);
+	return add_claim(memory, gpa, end, what, path);
+}
+
+int guest_place(struct guest_memory *memory, uint64_t len, uint64_t limit, const char *what,
+		const char *path, uint64_t *gpa)
+{
+	uint64_t end = align_down(min_u64(limit, memory->low_size), GUEST_PAGE);
+
+	/* Walks down from the top, below each claim that is in the way. */
+	while (end >= BIOS_END && end - BIOS_END >= len) {
+		uint64_t start = align_down(end - len, GUEST_PAGE);
+		const struct claim *other = find_overlap(memory, start, end);
+
+		if (!other) {
+			*gpa = start;
+			return add_claim(memory, start, start + len, what, path);
+		}
+		end = align_down(other->start, GUEST_PAGE);
+	}
+	return error_set("%s: this %s of %" PRIu64 " KiB does not fit beside the kernel into the guest's memory; give more --memory",
+			 path, what, (len + KIB - 1) / KIB);
+}
+
+unsigned int guest_memory_map(const struct guest_memory *memory, struct map_entry *map)
+{
+	unsigned int count = 0;
+
+	map[count++] = (struct map_entry){ 0, EBDA_BASE, MAP_RAM };
+	map[count++] = (struct map_entry){ EBDA_BASE, BIOS_END - EBDA_BASE, MAP_RESERVED };
+	map[count++] = (struct map_entry){ BIOS_END, memory->low_size - BIOS_END, MAP_RAM };
+	if (memory->high_size)
+		map[count++] = (struct map_entry){ HIGH_RAM_BASE, memory->high_size, MAP_RAM };
+	return count;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Command-line options as a table: one row per option, parsed and printed from it. */
+#ifndef KILN_OPTS_H
+#define KILN_OPTS_H
+
+#include <stdio.h>
+
+struct opt {
+	const char *name;	/* without the dashes; NULL ends the table */
+	const char *arg;	/* what the value is called in the help, NULL for a flag */
+	const char *help;
+	/* Takes the value ("" for a flag); -1 with a sentence where it is bad. */
+	int (*set)(void *config, const char *value);
+};
+
+#define OPTS_MAX 24
+
+/*
+ * Parses all of argv after argv[0] into @config. Operands are refused.
+ * Returns 0, or -1 with a sentence.
+ */
+int opts_parse(const struct opt *table, void *config, int argc, char **argv);
+
+/* The table as help text. */
+void opts_print(const struct opt *table, FILE *out);
+
+#endif

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "say.h"
+#include "status.h"
+#include "terminal.h"
+#include "util.h"
+
+#define BUTTON_SECONDS 10
+
+static void end_by(struct signals *signals, int number)
+{
+	char sentence[64];
+
+	snprintf(sentence, sizeof(sentence), "ended by SIG%s", sigabbrev_np(number));
+	end_run(signals->ending, STATUS_ENDED, sentence);
+}
+
+static void press_button(struct signals *signals, int number)
+{
+	struct itimerspec once = { .it_value.tv_sec = BUTTON_SECONDS };
+
+	(void)number;
+	say("power button pressed");
+	pm_press_button(signals->pm);
+	timerfd_settime(signals->reminder.fd, 0, &once, NULL);
+}
+
+static void stop_process(struct signals *signals, int number)
+{
+	(void)signals;
+	(void)number;
+	terminal_stop();
+}
+
+static const struct {
+	int number;
+	void (*act)(struct signals *signals, int number);
+} actions[] = {
+	{ SIGINT, end_by },	  { SIGTERM, end_by },	    { SIGHUP, end_by },
+	{ SIGQUIT, end_by },	  { SIGPWR, press_button }, { SIGTSTP, stop_process },
+};
+
+static void fill_set(sigset_t *set)
+{
+	sigemptyset(set);
+	for (unsigned int i = 0; i < ARRAY_SIZE(actions); i++)
+		sigaddset(set, actions[i].number);
+}
+
+void signals_block(void)
+{
+	sigset_t set;
+
+	fill_set(&set);
+	sigaddset(&set, SIGRTMIN);	/* the kick: for vCPU threads only */
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	/* A reader of the console that went away is an error of write(), not our end. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void signal_ready(struct loop_source *source, uint32_t events)
+{
+	struct signals *signals = container_of(source, struct signals, source);
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(source->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	for (unsigned int i = 0; i < ARRAY_SIZE(actions); i++)
+		if ((uint32_t)actions[i].number == info.ssi_signo)
+			actions[i].act(signals, actions[i].number);
+}
+
+static void reminder_ready(struct loop_source *source, uint32_t events)
+{
+	static const char *const reasons[] = {
+		[PM_BUTTON_NOT_ENABLED] = "it never enabled the button: no ACPI in its kernel, or no button driver",
+		[PM_BUTTON_PENDING] = "it has not taken the event: it hangs, or its interrupts are off",
+		[PM_BUTTON_TAKEN] = "it took the event and is still running: nothing in it powers off on it",
+	};
+	struct signals *signals = container_of(source, struct signals, reminder);
+
+	(void)events;
+	loop_consume(source->fd);
+	fprintf(stderr, "kiln: the guest has not powered off %d s after its power button: %s; SIGTERM ends it at once\n",
+		BUTTON_SECONDS, reasons[pm_button_state(signals->pm)]);
+}
+
+int signals_start(struct signals *signals, struct loop *loop, struct ending *ending,
+		  struct pm *pm)
+{
+	sigset_t set;
+
+	fill_set(&set);
+	signals->ending = ending;
+	signals->pm = pm;
+	signals->source = (struct loop_source){ signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK),
+						signal_ready };
+	signals->reminder = (struct loop_source){
+		timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), reminder_ready
+	};
+	if (signals->source.fd < 0 || signals->reminder.fd < 0)
+		return error_set("signalfd or timerfd: %s; free file descriptors (ulimit -n)",
+				 strerror(errno));
+	if (loop_add(loop, &signals->source, EPOLLIN))
+		return -1;
+	return loop_add(loop, &signals->reminder, EPOLLIN);
+}
+
+void signals_close(struct signals *signals)
+{
+	if (signals->source.fd >= 0)
+		close(signals->source.fd);
+	if (signals->reminder.fd >= 0)
+		close(signals->reminder.fd);
+	signals->source.fd = signals->reminder.fd = -1;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Signals to the launcher, taken by the event loop. SIGINT, SIGTERM, SIGHUP
+ * and SIGQUIT end the run; SIGPWR presses the guest's power button and says
+ * so when the guest does not react; SIGTSTP stops with the terminal restored.
+ */
+#ifndef KILN_SIGNALS_H
+#define KILN_SIGNALS_H
+
+#include "ending.h"
+#include "loop.h"
+#include "pm.h"
+
+struct signals {
+	struct loop_source source;	/* signalfd */
+	struct loop_source reminder;	/* timerfd: the guest had its time to power off */
+	struct ending *ending;
+	struct pm *pm;
+};
+
+/* Before any thread is created: they inherit what is blocked. */
+void signals_block(void);
+
+int signals_start(struct signals *signals, struct loop *loop, struct ending *ending,
+		  struct pm *pm);
+void signals_close(struct signals *signals);
+
+#endif
