@@ -7,5 +7,6 @@ struct kunit_suite;
 
 extern struct kunit_suite emulate_decode_suite;
 extern struct kunit_suite emulate_execute_suite;
+extern struct kunit_suite emulate_linear_suite;
 
 #endif /* KILN_EMULATE_TEST_H */

@@ -150,6 +150,16 @@ static void compute(struct emulate_ctxt *ctxt, struct alu *alu)
 	}
 }
 
+/*
+ * Memory gets a write either way, a register only if the comparison succeeded:
+ * its upper half stays where a 4-byte write would clear it.
+ */
+static bool is_failed_cmpxchg(const struct kiln_insn *insn,
+			      const struct alu *alu)
+{
+	return insn->op == OP_CMPXCHG && !(alu->flags & FLAG_ZF);
+}
+
 /* Registers other than the destination. */
 static void commit_source(struct emulate_ctxt *ctxt, const struct alu *alu)
 {
@@ -157,7 +167,7 @@ static void commit_source(struct emulate_ctxt *ctxt, const struct alu *alu)
 
 	if (op_uses[insn->op] & WRITES_SRC)
 		write_reg(ctxt, insn->reg, alu->dst, insn->size);
-	else if (insn->op == OP_CMPXCHG && !(alu->flags & FLAG_ZF))
+	else if (is_failed_cmpxchg(insn, alu))
 		write_reg(ctxt, REG_RAX, alu->dst, insn->size);
 }
 
@@ -267,7 +277,7 @@ static enum emulate_result execute_reg(struct emulate_ctxt *ctxt)
 		alu.result = alu.src;
 	/* The destination last: of XADD it wins where both are the same. */
 	commit_source(ctxt, &alu);
-	if (uses & WRITES_DST)
+	if ((uses & WRITES_DST) && !is_failed_cmpxchg(insn, &alu))
 		write_reg(ctxt, insn->rm, alu.result, insn->size);
 	ctxt->rflags = alu.flags;
 	retire(ctxt);
