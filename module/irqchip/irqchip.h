@@ -82,12 +82,12 @@ struct kiln_irqchip {
 	struct kiln_pic *pic;
 	struct kiln_ioapic *ioapic;
 	struct kiln_pit *pit;
-	struct mutex lock;
+	struct mutex lock;		/* tables below */
 	struct kiln_bus_table __rcu *bus[KILN_NR_BUSES];
 	struct kiln_ioeventfds __rcu *ioeventfds[KILN_NR_BUSES];
 	struct kiln_routing __rcu *routing;
 	struct list_head resamplers;
-	spinlock_t irqfd_lock;
+	spinlock_t irqfd_lock;		/* lists below */
 	struct list_head irqfds;
 	struct list_head dying;
 	struct work_struct reap;
@@ -138,15 +138,10 @@ void kiln_irqchip_destroy(struct kiln_vm *vm);
  */
 int kiln_irqchip_create(struct kiln_vm *vm);
 
-/**
- * kiln_irqchip_present() - is there an in-kernel irqchip?
- * @irq: vm->irq
- *
- * Return: true once KVM_CREATE_IRQCHIP succeeded.
- * Context: any.
- */
+/* True once KVM_CREATE_IRQCHIP succeeded. Any context. */
 static inline bool kiln_irqchip_present(const struct kiln_irqchip *irq)
 {
+	/* Pairs with kiln_irqchip_create(). */
 	return smp_load_acquire(&irq->present);
 }
 
@@ -300,11 +295,10 @@ int kiln_bus_add(struct kiln_vm *vm, enum kiln_bus bus, u64 addr, u32 len,
  * @bus: which
  * @dev: may be freed once this returned
  *
- * Return: 0, -ENOMEM: the device is still there.
  * Context: process; may sleep (waits for an RCU grace period).
  */
-int kiln_bus_remove(struct kiln_vm *vm, enum kiln_bus bus,
-		    struct kiln_bus_dev *dev);
+void kiln_bus_remove(struct kiln_vm *vm, enum kiln_bus bus,
+		     struct kiln_bus_dev *dev);
 
 /**
  * kiln_bus_read() - a guest reads a port or device memory
@@ -426,12 +420,7 @@ struct kiln_lapic {
 	struct kiln_lapic_timer timer;
 };
 
-/**
- * lapic_posted() - cheap check before lapic_sync()
- * @lapic: the APIC
- *
- * Return: true if interrupts were posted since the last lapic_sync().
- */
+/* Cheap check before lapic_sync(): were interrupts posted since the last? */
 static inline bool lapic_posted(const struct kiln_lapic *lapic)
 {
 	return READ_ONCE(lapic->pi.control) & BIT(KILN_PI_ON);
@@ -680,12 +669,7 @@ u32 lapic_tpr_threshold(struct kiln_vcpu *vcpu);
  */
 int lapic_take_init_sipi(struct kiln_vcpu *vcpu, u8 *vector);
 
-/**
- * lapic_init_sipi_pending() - is there something to take?
- * @lapic: the APIC
- *
- * Return: not 0 if so.
- */
+/* Would lapic_take_init_sipi() return anything? */
 static inline int lapic_init_sipi_pending(const struct kiln_lapic *lapic)
 {
 	return atomic_read(&lapic->events);
