@@ -30,7 +30,7 @@ mirror:
 	@test -n "$(release)" || { echo "$(KDIR): no kernel headers there; install linux-headers-$$(uname -r) or give KDIR=" >&2; exit 1; }
 	@mkdir -p $(MODULE_DIR)
 	@find $(MODULE_DIR) -xtype l -delete
-	@cp -rsu $(CURDIR)/Kbuild $(CURDIR)/module $(CURDIR)/uapi $(MODULE_DIR)/
+	@flock $(MODULE_DIR)/.lock cp -rsf $(CURDIR)/Kbuild $(CURDIR)/module $(CURDIR)/uapi $(MODULE_DIR)/
 
 launcher:			## build/kiln
 	@$(MAKE) -C launcher O=$(BUILD)

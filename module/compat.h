@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Differences between the kernels kiln builds for, and nothing else. Code
+ * elsewhere is written for the newest API; older kernels are adapted here.
+ */
+#ifndef KILN_COMPAT_H
+#define KILN_COMPAT_H
+
+#include <linux/cpuhotplug.h>
+#include <linux/eventfd.h>
+#include <linux/export.h>
+#include <linux/version.h>
+#include <asm/fpu/api.h>
+
+#if IS_ENABLED(CONFIG_KUNIT)
+#define KILN_EXPORT_FOR_KUNIT(sym)	EXPORT_SYMBOL_GPL(sym)
+#else
+#define KILN_EXPORT_FOR_KUNIT(sym)
+#endif
+
+/* 6.8 dropped the count, which was always 1 here. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define kiln_eventfd_signal(ctx)	eventfd_signal(ctx, 1)
+#else
+#define kiln_eventfd_signal(ctx)	eventfd_signal(ctx)
+#endif
+
+/*
+ * Preempted rather than gone to sleep? Since 6.12 a sleeper may stay on its
+ * run queue for a while.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#define kiln_task_runnable(task)	READ_ONCE((task)->on_rq)
+#else
+#define kiln_task_runnable(task)	task_is_runnable(task)
+#endif
+
+/*
+ * VMX must be entered before any task runs on a CPU that comes up and left
+ * after the last one on a CPU that goes down, so the state lies in the
+ * STARTING section, which has no dynamic states. CPUHP_AP_KVM_STARTING is
+ * KVM's own, even while it is idle; this one belongs to Xen on Arm.
+ */
+#define KILN_CPUHP_STARTING	CPUHP_AP_ARM_XEN_STARTING
+
+/*
+ * 6.12 marks large mappings without a struct page; before, there were none but
+ * of frames that have no struct page at all.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
+#define kiln_pmd_special(pmd)	(!pfn_valid(pmd_pfn(pmd)))
+#define kiln_pud_special(pud)	(!pfn_valid(pud_pfn(pud)))
+#else
+#define kiln_pmd_special(pmd)	pmd_special(pmd)
+#define kiln_pud_special(pud)	pud_special(pud)
+#endif
+
+#endif /* KILN_COMPAT_H */

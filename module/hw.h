@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The one table of operations a hardware backend provides (vmx/, svm/).
+ *
+ * Nothing outside a backend's folder asks which backend it is. What runs on
+ * every exit goes through static calls, the rest through the
+ * table itself.
+ *
+ * Unless said otherwise an operation is called by the vCPU's thread, with
+ * vcpu->mutex held, preemption on and the vCPU loaded on this CPU: its
+ * hardware state is at hand and stays so, because vcpu_put/vcpu_load run from
+ * a preempt notifier.
+ */
+#ifndef KILN_HW_H
+#define KILN_HW_H
+
+#include <linux/kvm.h>
+#include <linux/static_call.h>
+#include <linux/types.h>
+
+#include "kiln.h"
+#include "vcpu.h"
+#include "vm.h"
+
+struct kiln_pt_format;
+
+/**
+ * struct kiln_hw - a hardware backend
+ * @name: "Intel VMX", "AMD SVM"
+ * @vendor: KILN_VENDOR_*
+ * @vcpu_size: size of the backend's vCPU, whose first member is struct
+ *	kiln_vcpu
+ * @has_apicv: interrupts are delivered by hardware from the virtual-APIC
+ *	page; set by @setup
+ * @has_xsaves: guests may use XSAVES/XRSTORS; set by @setup
+ * @has_tsc_scaling: @set_tsc honours a ratio; set by @setup
+ * @has_rdtscp: guests may use RDTSCP and RDPID, IA32_TSC_AUX is kept for
+ *	them; set by @setup
+ * @has_invpcid: guests may use INVPCID; set by @setup
+ * @tsc_ratio_bits: fractional bits of a TSC ratio, 48 (VMX) or 32 (SVM)
+ *
+ * @supported: does this CPU have the extension at all? No side effects.
+ *	Return: true or false.
+ * @setup: read capabilities, decide on controls. At module load, may sleep.
+ *	Return: 0, or -EOPNOTSUPP after logging what is missing.
+ * @unsetup: undo @setup.
+ * @cpu_enable: enter VMX/SVM operation on this CPU. IRQs off.
+ *	Return: 0, -EBUSY where another hypervisor holds it (logged with the
+ *	CPU and its likely owner), -EIO where the instruction failed.
+ * @cpu_disable: leave it; every vCPU loaded here has its state written back.
+ *	IRQs off. Also on the emergency path: takes no lock.
+ * @pt_format: fill in the second-stage entry format.
+ *
+ * @vcpu_create: allocate what a vCPU needs beyond its struct. Return: 0 or
+ *	-ENOMEM. Not loaded.
+ * @vcpu_free: undo @vcpu_create. Not loaded; any thread.
+ * @vcpu_reset: architectural reset of what the backend holds; @init is true
+ *	for INIT (SDM vol. 3 table 9-1).
+ * @vcpu_load: make the vCPU's hardware state current on @cpu. Preemption off.
+ * @vcpu_put: save what the CPU shares with the host and give it back.
+ *	Preemption off.
+ *
+ * @enter: enter the guest and stay with it until an exit needs more than the
+ *	backend does itself with IRQs off. IRQs off, preemption off; returns
+ *	so. Host interrupts are left pending.
+ * @handle_exit: handle the exit @enter returned with. IRQs on. Return:
+ *	KILN_RESUME, KILN_EXIT_USER with vcpu->run filled in, or an errno.
+ *
+ * @cache_reg: fetch enum kiln_reg into vcpu->regs[].
+ * @get_segment: read a segment register.
+ * @set_segment: write a segment register; no checks beyond the backend's own.
+ * @get_dtable: GDTR (@idt false) or IDTR.
+ * @set_dtable: GDTR (@idt false) or IDTR.
+ * @get_cpl: current privilege level, 0 to 3.
+ * @set_cr0: value passed the architectural checks; EFER.LMA already agrees.
+ * @set_cr3: likewise; vcpu->cr3 is set by the caller.
+ * @set_cr4: likewise.
+ * @set_efer: likewise.
+ * @set_dr7: vcpu->dr7 changed.
+ * @get_msr: MSRs the backend holds (SYSENTER_*, FS/GS base, syscall class).
+ *	Return: 0, or 1 for an MSR it does not know.
+ * @set_msr: likewise; canonical checks done by the caller.
+ * @cpuid_changed: the guest's CPUID was set: recompute intercepts.
+ *
+ * @get_shadow: interrupt shadow as KVM_X86_SHADOW_INT_*.
+ * @set_shadow: likewise.
+ * @irq_allowed: can an external interrupt be injected at the next entry?
+ * @nmi_allowed: likewise for an NMI.
+ * @get_nmi_mask: is NMI delivery blocked until IRET?
+ * @set_nmi_mask: likewise.
+ * @inject_irq: vcpu->irq_vector at the next entry.
+ * @inject_nmi: an NMI at the next entry.
+ * @inject_exception: vcpu->exception at the next entry.
+ * @cancel_injection: take back what was set up; it is pending again.
+ * @irq_window: exit as soon as @irq_allowed.
+ * @nmi_window: exit as soon as @nmi_allowed.
+ * @skip_insn: move RIP past the instruction that exited, drop the shadow,
+ *	raise #DB for TF.
+ *
+ * @flush_tlb: drop second-stage translations before the next entry.
+ * @flush_tlb_guest: drop the guest's own translations before the next entry.
+ * @set_tsc: vcpu->clock.offset or .ratio changed.
+ * @apic_mode: local APIC switched off, xAPIC or x2APIC.
+ * @apic_sync: before entry, after events were looked at: with @has_apicv
+ *	@max_irr (or -1) and the ISR go to the hardware, else the TPR threshold.
+ * @eoi_map: vectors whose EOI must exit. Only with @has_apicv.
+ * @death: fill in the exit fields of struct kiln_death.
+ */
+struct kiln_hw {
+	const char *name;
+	u32 vendor;
+	size_t vcpu_size;
+	bool has_apicv;
+	bool has_xsaves;
+	bool has_tsc_scaling;
+	bool has_rdtscp;
+	bool has_invpcid;
+	u8 tsc_ratio_bits;
+
+	bool (*supported)(void);
+	int (*setup)(void);
+	void (*unsetup)(void);
+	int (*cpu_enable)(void);
+	void (*cpu_disable)(void);
+	void (*pt_format)(struct kiln_pt_format *fmt);
+
+	int (*vcpu_create)(struct kiln_vcpu *vcpu);
+	void (*vcpu_free)(struct kiln_vcpu *vcpu);
+	void (*vcpu_reset)(struct kiln_vcpu *vcpu, bool init);
+	void (*vcpu_load)(struct kiln_vcpu *vcpu, int cpu);
+	void (*vcpu_put)(struct kiln_vcpu *vcpu);
+
+	void (*enter)(struct kiln_vcpu *vcpu);
+	int (*handle_exit)(struct kiln_vcpu *vcpu);
+
+	void (*cache_reg)(struct kiln_vcpu *vcpu, enum kiln_reg reg);
+	void (*get_segment)(struct kiln_vcpu *vcpu, enum kiln_seg seg,
+			    struct kvm_segment *val);
+	void (*set_segment)(struct kiln_vcpu *vcpu, enum kiln_seg seg,
+			    const struct kvm_segment *val);
+	void (*get_dtable)(struct kiln_vcpu *vcpu, bool idt,
+			   struct kvm_dtable *val);
+	void (*set_dtable)(struct kiln_vcpu *vcpu, bool idt,
+			   const struct kvm_dtable *val);
+	int (*get_cpl)(struct kiln_vcpu *vcpu);
+	void (*set_cr0)(struct kiln_vcpu *vcpu, u64 val);
+	void (*set_cr3)(struct kiln_vcpu *vcpu, u64 val);
+	void (*set_cr4)(struct kiln_vcpu *vcpu, u64 val);
+	void (*set_efer)(struct kiln_vcpu *vcpu, u64 val);
+	void (*set_dr7)(struct kiln_vcpu *vcpu);
+	int (*get_msr)(struct kiln_vcpu *vcpu, u32 msr, u64 *val);
+	int (*set_msr)(struct kiln_vcpu *vcpu, u32 msr, u64 val);
+	void (*cpuid_changed)(struct kiln_vcpu *vcpu);
+
+	u32 (*get_shadow)(struct kiln_vcpu *vcpu);
+	void (*set_shadow)(struct kiln_vcpu *vcpu, u32 shadow);
+	bool (*irq_allowed)(struct kiln_vcpu *vcpu);
+	bool (*nmi_allowed)(struct kiln_vcpu *vcpu);
+	bool (*get_nmi_mask)(struct kiln_vcpu *vcpu);
+	void (*set_nmi_mask)(struct kiln_vcpu *vcpu, bool masked);
+	void (*inject_irq)(struct kiln_vcpu *vcpu);
+	void (*inject_nmi)(struct kiln_vcpu *vcpu);
+	void (*inject_exception)(struct kiln_vcpu *vcpu);
+	void (*cancel_injection)(struct kiln_vcpu *vcpu);
+	void (*irq_window)(struct kiln_vcpu *vcpu);
+	void (*nmi_window)(struct kiln_vcpu *vcpu);
+	void (*skip_insn)(struct kiln_vcpu *vcpu);
+
+	void (*flush_tlb)(struct kiln_vcpu *vcpu);
+	void (*flush_tlb_guest)(struct kiln_vcpu *vcpu);
+	void (*set_tsc)(struct kiln_vcpu *vcpu);
+	void (*apic_mode)(struct kiln_vcpu *vcpu);
+	void (*apic_sync)(struct kiln_vcpu *vcpu, int max_irr);
+	void (*eoi_map)(struct kiln_vcpu *vcpu, const u64 map[4]);
+	void (*death)(struct kiln_vcpu *vcpu, struct kiln_death *death);
+};
+
+/* For static_call(): the two operations on the path of every exit. */
+void kiln_enter_fn(struct kiln_vcpu *vcpu);
+int kiln_handle_exit_fn(struct kiln_vcpu *vcpu);
+DECLARE_STATIC_CALL(kiln_enter, kiln_enter_fn);
+DECLARE_STATIC_CALL(kiln_handle_exit, kiln_handle_exit_fn);
+
+/* The backend picked at load; const afterwards. */
+extern struct kiln_hw *kiln_hw;
+extern struct kiln_hw vmx_hw;
+
+#endif /* KILN_HW_H */

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kiln.ko: load and unload, /dev/kiln, and which CPUs are in VMX operation.
+ *
+ * How to read the module: a program opens /dev/kiln (here), makes a VM of it
+ * (vm.c) and vCPUs of that (vcpu.c), describes memory (mmu/), interrupt chips
+ * (irqchip/) and registers (state.c and its neighbours), and calls KVM_RUN
+ * (run.c), which enters the guest through a backend (hw.h, vmx/) and handles
+ * what it comes back for: port and device accesses (pio.c, mmio.c, emulate/),
+ * memory faults (mmu/), MSRs, CPUID. Arrows point down only.
+ */
+#define pr_fmt(fmt) "kiln: " fmt
+
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/namei.h>
+#include <linux/reboot.h>
+#include <linux/smp.h>
+#include <linux/uaccess.h>
+#include <asm/reboot.h>
+
+#include "compat.h"
+#include "hw.h"
+#include "msr.h"
+#include "run.h"
+#include "vm_private.h"
+
+#define KILN_VERSION	"0.1"
+
+struct kiln_hw *kiln_hw;
+
+/* ----------------------------------------- hardware on, hardware off */
+
+/*
+ * VMX is entered with the first VM and left with the last, so that kiln can
+ * be loaded beside an idle KVM. @users and the CPU hotplug callback meet under
+ * cpus_read_lock(): a CPU that comes up while there are users joins in.
+ */
+static DEFINE_MUTEX(hw_lock);
+static int users;			/* VMs; under hw_lock */
+static bool want_on;			/* CPUs that come up enter VMX */
+static bool hook_set;			/* our emergency callback is registered */
+static DEFINE_PER_CPU(bool, hw_on);	/* IRQs off on that CPU */
+
+static void cpu_on(void *err)
+{
+	int r;
+
+	if (this_cpu_read(hw_on))
+		return;
+	r = kiln_hw->cpu_enable();
+	if (r)
+		/* Any of the errors will do. */
+		atomic_set((atomic_t *)err, r);
+	else
+		this_cpu_write(hw_on, true);
+}
+
+static void cpu_off(void *unused)
+{
+	if (!this_cpu_read(hw_on))
+		return;
+	this_cpu_write(hw_on, false);
+	kiln_hw->cpu_disable();
+}
+
+/* IRQs off; a CPU that cannot join must not come up while guests run. */
+static int cpu_starting(unsigned int cpu)
+{
+	atomic_t err = ATOMIC_INIT(0);
+
+	if (READ_ONCE(want_on))
+		cpu_on(&err);
+	return atomic_read(&err);
+}
+
+static int cpu_stopping(unsigned int cpu)
+{
+	cpu_off(NULL);
+	return 0;
+}
+
+/*
+ * On a crash or emergency restart each CPU leaves VMX: INIT is blocked in it,
+ * and a crash kernel cannot clear CR4.VMXE. The kernel has room for one
+ * callback. A kvm_intel that is loaded holds it, and leaves VMX on behalf of
+ * everyone, since it goes by CR4.
+ */
+static void emergency(void)
+{
+	cpu_off(NULL);
+}
+
+static bool module_loaded(const char *sysfs)
+{
+	struct path path;
+
+	if (kern_path(sysfs, 0, &path))
+		return false;
+	path_put(&path);
+	return true;
+}
+
+static void hook(bool kvm)
+{
+	hook_set = !kvm;
+	if (hook_set)
+		cpu_emergency_register_virt_callback(emergency);
+}
+
+static void unhook(void)
+{
+	if (hook_set)
+		cpu_emergency_unregister_virt_callback(emergency);
+	hook_set = false;
+}
+
+static void all_off(void)
+{
+	WRITE_ONCE(want_on, false);
+	on_each_cpu(cpu_off, NULL, 1);
+	unhook();
+}
+
+static int all_on(bool kvm)
+{
+	atomic_t err = ATOMIC_INIT(0);
+
+	hook(kvm);
+	WRITE_ONCE(want_on, true);
+	on_each_cpu(cpu_on, &err, 1);
+	if (atomic_read(&err))
+		all_off();
+	return atomic_read(&err);
+}
+
+int kiln_hw_get(void)
+{
+	bool kvm = module_loaded("/sys/module/kvm_intel") ||
+		   module_loaded("/sys/module/kvm_amd");
+	int r = 0;
+
+	cpus_read_lock();
+	mutex_lock(&hw_lock);
+	if (!users)
+		r = all_on(kvm);
+	if (!r)
+		users++;
+	mutex_unlock(&hw_lock);
+	cpus_read_unlock();
+	return r;
+}
+
+void kiln_hw_put(void)
+{
+	cpus_read_lock();
+	mutex_lock(&hw_lock);
+	if (!--users)
+		all_off();
+	mutex_unlock(&hw_lock);
+	cpus_read_unlock();
+}
+
+/* Orderly reboot: other CPUs still run; VMX would block the INIT of reset. */
+static int on_reboot(struct notifier_block *nb, unsigned long action, void *data)
+{
+	WRITE_ONCE(want_on, false);
+	on_each_cpu(cpu_off, NULL, 1);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block reboot_nb = {
+	.notifier_call = on_reboot,
+	.priority = 0,
+};
+
+/* ------------------------------------------------------------- /dev/kiln */
+
+/* A row per capability that is there; everything else answers 0. */
+static const struct {
+	unsigned long cap;
+	int value;
+} capabilities[] = {
+	{ KVM_CAP_IRQCHIP, 1 },
+	{ KVM_CAP_HLT, 1 },
+	{ KVM_CAP_USER_MEMORY, 1 },
+	{ KVM_CAP_SET_TSS_ADDR, 1 },
+	{ KVM_CAP_EXT_CPUID, 1 },
+	{ KVM_CAP_CLOCKSOURCE, 1 },
+	{ KVM_CAP_NR_VCPUS, 0 },	/* see kiln_extension() */
+	{ KVM_CAP_NR_MEMSLOTS, KILN_NR_SLOTS },
+	{ KVM_CAP_NOP_IO_DELAY, 1 },
+	{ KVM_CAP_MP_STATE, 1 },
+	{ KVM_CAP_SYNC_MMU, 1 },
+	{ KVM_CAP_DESTROY_MEMORY_REGION_WORKS, 1 },
+	{ KVM_CAP_USER_NMI, 1 },
+	{ KVM_CAP_IRQ_ROUTING, KILN_MAX_GSIS },
+	{ KVM_CAP_IRQ_INJECT_STATUS, 1 },
+	{ KVM_CAP_JOIN_MEMORY_REGIONS_WORKS, 1 },
+	{ KVM_CAP_IRQFD, 1 },
+	{ KVM_CAP_IRQFD_RESAMPLE, 1 },
+	{ KVM_CAP_PIT2, 1 },
+	{ KVM_CAP_IOEVENTFD, 1 },
+	{ KVM_CAP_IOEVENTFD_NO_LENGTH, 1 },
+	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },
+	{ KVM_CAP_SET_IDENTITY_MAP_ADDR, 1 },
+	{ KVM_CAP_ADJUST_CLOCK, KILN_CLOCK_FLAGS },
+	{ KVM_CAP_INTERNAL_ERROR_DATA, 1 },
+	{ KVM_CAP_VCPU_EVENTS, 1 },
+	{ KVM_CAP_XSAVE, 0 },
+	{ KVM_CAP_XCRS, 0 },
+	{ KVM_CAP_TSC_CONTROL, 0 },
+	{ KVM_CAP_GET_TSC_KHZ, 1 },
+	{ KVM_CAP_MAX_VCPUS, KILN_MAX_VCPUS },
+	{ KVM_CAP_MAX_VCPU_ID, KILN_MAX_VCPU_ID },
+	{ KVM_CAP_TSC_DEADLINE_TIMER, 1 },
+	{ KVM_CAP_SIGNAL_MSI, 1 },
+	{ KVM_CAP_READONLY_MEM, 1 },
+	{ KVM_CAP_CHECK_EXTENSION_VM, 1 },
+	{ KVM_CAP_IMMEDIATE_EXIT, 1 },
+};
+
+int kiln_extension(unsigned long cap)
+{
+	int i;
+
+	switch (cap) {
+	case KVM_CAP_NR_VCPUS:
+		/* The recommended number: what there is to run them on. */
+		return min_t(int, num_online_cpus(), KILN_MAX_VCPUS);
+	case KVM_CAP_XSAVE:
+	case KVM_CAP_XCRS:
+		return boot_cpu_has(X86_FEATURE_XSAVE);
+	case KVM_CAP_TSC_CONTROL:
+		return kiln_hw->has_tsc_scaling;
+	}
+	for (i = 0; i < ARRAY_SIZE(capabilities); i++)
+		if (capabilities[i].cap == cap)
+			return capabilities[i].value;
+	return 0;
+}
+
+int kiln_version(struct kiln_version __user *user)
+{
+	struct kiln_version v = {
+		.major = 1,
+		.minor = 0,
+		.vendor = kiln_hw->vendor,
+	};
+
+	snprintf(v.name, sizeof(v.name), "kiln %s, %s", KILN_VERSION,
+		 kiln_hw->name);
+	return copy_to_user(user, &v, sizeof(v)) ? -EFAULT : 0;
+}
+
+static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	void __user *user = (void __user *)arg;
+
+	switch (cmd) {
+	case KVM_GET_API_VERSION:
+		return arg ? -EINVAL : KVM_API_VERSION;
+	case KVM_CREATE_VM:
+		return kiln_vm_create(arg);
+	case KVM_CHECK_EXTENSION:
+		return kiln_extension(arg);
+	case KVM_GET_VCPU_MMAP_SIZE:
+		return arg ? -EINVAL : KILN_VCPU_MMAP_PAGES * PAGE_SIZE;
+	case KVM_GET_SUPPORTED_CPUID:
+		return kiln_cpuid_supported(user);
+	case KVM_GET_MSR_INDEX_LIST:
+		return kiln_msr_index_list(user);
+	case KILN_GET_VERSION:
+		return kiln_version(user);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static const struct file_operations dev_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = dev_ioctl,
+	.compat_ioctl = compat_ptr_ioctl,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice dev = {
+	.minor = MISC_DYNAMIC_MINOR,
+	.name = "kiln",
+	.fops = &dev_fops,
+	.mode = 0660,
+};
+
+/* ------------------------------------------------------- load and unload */
+
+static struct kiln_hw *const backends[] = { &vmx_hw };
+
+static int pick_backend(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(backends); i++) {
+		if (backends[i]->supported()) {
+			kiln_hw = backends[i];
+			return kiln_hw->setup();
+		}
+	}
+	pr_err("this CPU has no virtualization extension kiln can use (Intel VMX), or the firmware hides it\n");
+	return -EOPNOTSUPP;
+}
+
+static int __init kiln_init(void)
+{
+	int r;
+
+	r = pick_backend();
+	if (r)
+		return r;
+	kiln_cpuid_init();
+	r = kiln_run_init();
+	if (r)
+		goto err_hw;
+	r = kiln_clock_init();
+	if (r)
+		goto err_run;
+	r = cpuhp_setup_state_nocalls(KILN_CPUHP_STARTING, "x86/kiln:starting",
+				      cpu_starting, cpu_stopping);
+	if (r)
+		goto err_clock;
+	register_reboot_notifier(&reboot_nb);
+	r = misc_register(&dev);
+	if (r)
+		goto err_reboot;
+	pr_info("version %s, %s%s\n", KILN_VERSION, kiln_hw->name,
+		kiln_hw->has_apicv ? ", interrupts delivered by hardware" : "");
+	return 0;
+
+err_reboot:
+	unregister_reboot_notifier(&reboot_nb);
+	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
+err_clock:
+	kiln_clock_exit();
+err_run:
+	kiln_run_exit();
+err_hw:
+	kiln_hw->unsetup();
+	return r;
+}
+
+/* No VM lives: each holds the module through its file. */
+static void __exit kiln_exit(void)
+{
+	misc_deregister(&dev);
+	unregister_reboot_notifier(&reboot_nb);
+	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
+	kiln_clock_exit();
+	kiln_mmu_exit();
+	kiln_run_exit();
+	kiln_hw->unsetup();
+}
+
+module_init(kiln_init);
+module_exit(kiln_exit);
+
+MODULE_AUTHOR("The kiln developers");
+MODULE_DESCRIPTION("Hypervisor: virtual machines with the KVM ABI on /dev/kiln");
+MODULE_LICENSE("GPL");
+MODULE_VERSION(KILN_VERSION);

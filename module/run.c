@@ -1,0 +1,691 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The run loop. In comes a vCPU, out comes the reason why its thread has to
+ * go back to user space.
+ *
+ * Each round: requests others posted, events for the guest, into the guest,
+ * handle the exit. Whoever wants something of a vCPU sets a request bit and
+ * kicks. The order that makes this safe:
+ *
+ *	vCPU				kicker
+ *	mode = IN_GUEST			set request bit
+ *	barrier				barrier
+ *	look at requests		look at mode, send an IPI if IN_GUEST
+ *
+ * One of the two sees the other. From IN_GUEST on IRQs are off, so the IPI
+ * stays pending until the guest is entered, and ends that at once.
+ */
+#include <linux/entry-kvm.h>
+#include <linux/kvm_para.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
+#include <linux/sched/clock.h>
+#include <linux/smp.h>
+#include <linux/vtime.h>
+#include <asm/fpu/api.h>
+#include <asm/fpu/xcr.h>
+#include <asm/trapnr.h>
+
+#include "compat.h"
+#include "death.h"
+#include "hw.h"
+#include "irqchip/irqchip.h"
+#include "run.h"
+#include "state.h"
+#include "trace.h"
+
+
+u64 kiln_host_xcr0;
+
+DEFINE_STATIC_CALL_NULL(kiln_enter, kiln_enter_fn);
+DEFINE_STATIC_CALL_NULL(kiln_handle_exit, kiln_handle_exit_fn);
+
+static unsigned int halt_poll_ns_max = 200000;
+module_param(halt_poll_ns_max, uint, 0644);
+MODULE_PARM_DESC(halt_poll_ns_max,
+		 "Longest time in ns a vCPU polls in HLT before it sleeps");
+
+#define HALT_POLL_START_NS	10000
+
+/* ------------------------------------------------------- kicks, requests */
+
+/* Reader of the mode on behalf of one who has changed what is looked at. */
+static int in_guest_on(struct kiln_vcpu *vcpu)
+{
+	/* Pairs with the barrier in enter_guest(). */
+	smp_mb();
+	if (READ_ONCE(vcpu->mode) != KILN_IN_GUEST)
+		return -1;
+	return READ_ONCE(vcpu->cpu);
+}
+
+void kiln_vcpu_kick(struct kiln_vcpu *vcpu)
+{
+	int cpu, me;
+
+	if (rcuwait_active(&vcpu->wait) && rcuwait_wake_up(&vcpu->wait))
+		vcpu->stats.halt_wakeup++;
+	cpu = in_guest_on(vcpu);
+	if (cpu < 0)
+		return;
+	me = get_cpu();
+	if (cpu != me && cpu_online(cpu))
+		smp_send_reschedule(cpu);
+	put_cpu();
+}
+KILN_EXPORT_FOR_KUNIT(kiln_vcpu_kick);
+
+struct kiln_vcpu *kiln_vm_vcpu_by_id(struct kiln_vm *vm, u32 id)
+{
+	struct kiln_vcpu *vcpu;
+	int i;
+
+	/* Nearly always they are created in the order of their ids. */
+	if (id < smp_load_acquire(&vm->nr_vcpus) && vm->vcpus[id]->id == id)
+		return vm->vcpus[id];
+	kiln_for_each_vcpu(i, vcpu, vm)
+		if (vcpu->id == id)
+			return vcpu;
+	return NULL;
+}
+KILN_EXPORT_FOR_KUNIT(kiln_vm_vcpu_by_id);
+
+void kiln_vm_request_all(struct kiln_vm *vm, int req)
+{
+	struct kiln_vcpu *vcpu;
+	int i;
+
+	kiln_for_each_vcpu(i, vcpu, vm)
+		kiln_vcpu_request(vcpu, req);
+}
+KILN_EXPORT_FOR_KUNIT(kiln_vm_request_all);
+
+static DEFINE_PER_CPU(cpumask_var_t, flush_mask);
+
+static void left_guest(void *unused)
+{
+}
+
+void kiln_vm_flush(struct kiln_mmu *mmu)
+{
+	struct kiln_vm *vm = container_of(mmu, struct kiln_vm, mmu);
+	struct cpumask *mask;
+	struct kiln_vcpu *vcpu;
+	int i, cpu;
+
+	preempt_disable();
+	mask = this_cpu_cpumask_var_ptr(flush_mask);
+	cpumask_clear(mask);
+	kiln_for_each_vcpu(i, vcpu, vm) {
+		set_bit(KILN_REQ_TLB_FLUSH, &vcpu->requests);
+		cpu = in_guest_on(vcpu);
+		if (cpu >= 0)
+			cpumask_set_cpu(cpu, mask);
+	}
+	/* The answer to the IPI comes after the exit that it forces. */
+	smp_call_function_many(mask, left_guest, NULL, true);
+	preempt_enable();
+	atomic64_inc(&vm->stats.remote_flush);
+}
+
+void kiln_vcpu_nmi(struct kiln_vcpu *vcpu)
+{
+	atomic_inc(&vcpu->nmi_queued);
+	kiln_vcpu_request(vcpu, KILN_REQ_EVENT);
+}
+KILN_EXPORT_FOR_KUNIT(kiln_vcpu_nmi);
+
+int kiln_run_init(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		if (!zalloc_cpumask_var_node(&per_cpu(flush_mask, cpu),
+					     GFP_KERNEL, cpu_to_node(cpu)))
+			goto err;
+	if (boot_cpu_has(X86_FEATURE_OSXSAVE))
+		kiln_host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	static_call_update(kiln_enter, kiln_hw->enter);
+	static_call_update(kiln_handle_exit, kiln_hw->handle_exit);
+	preempt_notifier_inc();
+	return 0;
+err:
+	for_each_possible_cpu(cpu)
+		free_cpumask_var(per_cpu(flush_mask, cpu));
+	return -ENOMEM;
+}
+
+void kiln_run_exit(void)
+{
+	int cpu;
+
+	preempt_notifier_dec();
+	for_each_possible_cpu(cpu)
+		free_cpumask_var(per_cpu(flush_mask, cpu));
+}
+
+/* --------------------------------------------------- on and off the CPU */
+
+static void load_on(struct kiln_vcpu *vcpu, int cpu)
+{
+	bool moved = vcpu->cpu != cpu;
+
+	kiln_hw->vcpu_load(vcpu, cpu);
+	WRITE_ONCE(vcpu->cpu, cpu);
+	if (moved && vcpu->lapic)
+		lapic_timer_migrate(vcpu);
+	if (kiln_steal_enabled(&vcpu->clock))
+		set_bit(KILN_REQ_STEAL, &vcpu->requests);
+}
+
+void kiln_vcpu_load(struct kiln_vcpu *vcpu)
+{
+	int cpu = get_cpu();
+
+	preempt_notifier_register(&vcpu->notifier);
+	load_on(vcpu, cpu);
+	put_cpu();
+}
+
+void kiln_vcpu_put(struct kiln_vcpu *vcpu)
+{
+	preempt_disable();
+	kiln_hw->vcpu_put(vcpu);
+	preempt_notifier_unregister(&vcpu->notifier);
+	preempt_enable();
+}
+
+static void sched_in(struct preempt_notifier *n, int cpu)
+{
+	struct kiln_vcpu *vcpu = container_of(n, struct kiln_vcpu, notifier);
+
+	WRITE_ONCE(vcpu->preempted, false);
+	load_on(vcpu, cpu);
+}
+
+static void sched_out(struct preempt_notifier *n, struct task_struct *next)
+{
+	struct kiln_vcpu *vcpu = container_of(n, struct kiln_vcpu, notifier);
+
+	if (kiln_task_runnable(current)) {
+		WRITE_ONCE(vcpu->preempted, true);
+		if (kiln_steal_enabled(&vcpu->clock))
+			kiln_steal_preempted(vcpu);
+	}
+	kiln_hw->vcpu_put(vcpu);
+}
+
+struct preempt_ops kiln_preempt_ops = {
+	.sched_in = sched_in,
+	.sched_out = sched_out,
+};
+
+/* ----------------------------------------------------------------- events */
+
+/* INIT and SIPI (SDM vol. 3 §9.4.4). */
+static void init_sipi(struct kiln_vcpu *vcpu)
+{
+	u8 vector = 0;
+	int ev = lapic_take_init_sipi(vcpu, &vector);
+
+	if (ev & KILN_LAPIC_INIT) {
+		kiln_state_reset(vcpu, true);
+		lapic_reset(vcpu, true);
+		vcpu->mp_state = lapic_base(vcpu) & KILN_APIC_BASE_BSP ?
+				 KVM_MP_STATE_RUNNABLE :
+				 KVM_MP_STATE_INIT_RECEIVED;
+	}
+	if (ev & KILN_LAPIC_SIPI &&
+	    vcpu->mp_state == KVM_MP_STATE_INIT_RECEIVED) {
+		kiln_state_sipi(vcpu, vector);
+		vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+	}
+}
+
+static void collect_nmis(struct kiln_vcpu *vcpu)
+{
+	unsigned int limit = kiln_hw->get_nmi_mask(vcpu) || vcpu->nmi_injected ?
+			     1 : 2;
+
+	vcpu->nmi_pending += atomic_xchg(&vcpu->nmi_queued, 0);
+	vcpu->nmi_pending = min(vcpu->nmi_pending, limit);
+}
+
+/* A delivery an exit cut short starts again. Return true if there is one. */
+static bool reinject(struct kiln_vcpu *vcpu)
+{
+	if (vcpu->exception.injected) {
+		kiln_hw->inject_exception(vcpu);
+		return true;
+	}
+	/* A fault met while delivering the others goes first. */
+	if (vcpu->exception.pending)
+		return false;
+	if (vcpu->nmi_injected) {
+		kiln_hw->inject_nmi(vcpu);
+		return true;
+	}
+	if (vcpu->irq_injected) {
+		kiln_hw->inject_irq(vcpu);
+		return true;
+	}
+	return false;
+}
+
+/* Faults and traps as far as RF is concerned (SDM vol. 3 §18.3.1.1). */
+static bool pushes_rf(u8 vector)
+{
+	return vector != X86_TRAP_DB && vector != X86_TRAP_BP &&
+	       vector != X86_TRAP_OF && vector != X86_TRAP_DF;
+}
+
+static void inject_pending_exception(struct kiln_vcpu *vcpu)
+{
+	struct kiln_event *e = &vcpu->exception;
+
+	e->pending = false;
+	e->injected = true;
+	if (pushes_rf(e->vector))
+		kiln_reg_write(vcpu, KILN_RFLAGS,
+			       kiln_reg_read(vcpu, KILN_RFLAGS) |
+			       X86_EFLAGS_RF);
+	kiln_hw->inject_exception(vcpu);
+}
+
+static void inject_irq(struct kiln_vcpu *vcpu, int vector)
+{
+	vcpu->irq_injected = true;
+	vcpu->irq_soft = false;
+	vcpu->irq_vector = vector;
+	kiln_hw->inject_irq(vcpu);
+}
+
+/*
+ * External interrupts, of the PIC or the APIC. With hardware delivery the
+ * APIC's are not ours to inject.
+ */
+static void inject_irqs(struct kiln_vcpu *vcpu, bool busy)
+{
+	bool allowed = !busy && kiln_hw->irq_allowed(vcpu);
+	int irr, vector;
+
+	if (kiln_extint_pending(vcpu)) {
+		if (allowed) {
+			vector = kiln_extint_ack(vcpu);
+			if (vector >= 0) {
+				inject_irq(vcpu, vector);
+				allowed = false;
+			}
+		} else {
+			kiln_hw->irq_window(vcpu);
+		}
+	}
+	if (kiln_hw->has_apicv) {
+		kiln_hw->apic_sync(vcpu, lapic_sync(vcpu));
+		return;
+	}
+	vector = lapic_pending(vcpu);
+	if (vector >= 0 && allowed) {
+		lapic_accept(vcpu, vector);
+		inject_irq(vcpu, vector);
+		vector = lapic_pending(vcpu);
+	}
+	if (vector >= 0)
+		kiln_hw->irq_window(vcpu);
+	irr = lapic_sync(vcpu);
+	kiln_hw->apic_sync(vcpu, irr);
+}
+
+/*
+ * Everything that could be delivered is looked at; one event fits into an
+ * entry, for what does not a window is opened.
+ */
+static void inject_events(struct kiln_vcpu *vcpu)
+{
+	bool busy = reinject(vcpu);
+
+	if (vcpu->exception.pending && !busy) {
+		inject_pending_exception(vcpu);
+		busy = true;
+	}
+	if (atomic_read(&vcpu->nmi_queued))
+		collect_nmis(vcpu);
+	if (vcpu->nmi_pending) {
+		if (!busy && kiln_hw->nmi_allowed(vcpu)) {
+			vcpu->nmi_pending--;
+			vcpu->nmi_injected = true;
+			kiln_hw->inject_nmi(vcpu);
+			busy = true;
+		}
+		if (vcpu->nmi_pending)
+			kiln_hw->nmi_window(vcpu);
+	}
+	if (vcpu->lapic)
+		inject_irqs(vcpu, busy);
+}
+
+/* Return as exit handlers do. */
+static int handle_requests(struct kiln_vcpu *vcpu)
+{
+	u64 map[4];
+
+	if (kiln_take_request(vcpu, KILN_REQ_SHUTDOWN)) {
+		vcpu->triple_fault = false;
+		return kiln_die(vcpu, KILN_DEATH_TRIPLE_FAULT,
+				"triple fault: an exception while delivering a double fault");
+	}
+	kiln_take_request(vcpu, KILN_REQ_KICK);
+	if (kiln_take_request(vcpu, KILN_REQ_TLB_FLUSH)) {
+		vcpu->stats.tlb_flush++;
+		kiln_hw->flush_tlb(vcpu);
+	}
+	if (kiln_take_request(vcpu, KILN_REQ_TLB_GUEST))
+		kiln_hw->flush_tlb_guest(vcpu);
+	if (kiln_take_request(vcpu, KILN_REQ_CLOCK))
+		kiln_clock_update(vcpu);
+	if (kiln_take_request(vcpu, KILN_REQ_STEAL))
+		kiln_steal_update(vcpu);
+	if (kiln_take_request(vcpu, KILN_REQ_APIC_MODE))
+		kiln_hw->apic_mode(vcpu);
+	if (kiln_take_request(vcpu, KILN_REQ_EOI_MAP) && vcpu->lapic) {
+		lapic_eoi_exit_map(vcpu, map);
+		if (kiln_hw->has_apicv)
+			kiln_hw->eoi_map(vcpu, map);
+	}
+	if (kiln_take_request(vcpu, KILN_REQ_EVENT)) {
+		if (vcpu->lapic && lapic_init_sipi_pending(vcpu->lapic)) {
+			init_sipi(vcpu);
+			if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
+				set_bit(KILN_REQ_EVENT, &vcpu->requests);
+				return KILN_RESUME;
+			}
+		}
+		inject_events(vcpu);
+	}
+	return KILN_RESUME;
+}
+
+/* ------------------------------------------------------------- the guest */
+
+/* One stay in the guest and what it ended with. Return as exit handlers do. */
+static int enter_guest(struct kiln_vcpu *vcpu)
+{
+	int r;
+
+	if (unlikely(kiln_request_pending(vcpu))) {
+		r = handle_requests(vcpu);
+		if (r <= 0 || vcpu->mp_state != KVM_MP_STATE_RUNNABLE)
+			return r;
+	}
+
+	preempt_disable();
+	local_irq_disable();
+	WRITE_ONCE(vcpu->mode, KILN_IN_GUEST);
+	/* Pairs with the one in in_guest_on(). */
+	smp_mb();
+	if (unlikely(kiln_request_pending(vcpu) ||
+		     xfer_to_guest_mode_work_pending())) {
+		WRITE_ONCE(vcpu->mode, KILN_OUTSIDE);
+		local_irq_enable();
+		preempt_enable();
+		kiln_hw->cancel_injection(vcpu);
+		return KILN_RESUME;
+	}
+	trace_kiln_entry(vcpu->id);
+	vtime_account_guest_enter();
+	static_call(kiln_enter)(vcpu);
+	WRITE_ONCE(vcpu->mode, KILN_OUTSIDE);
+	/*
+	 * The host takes here the interrupt that ended the stay; a tick among
+	 * them counts as guest time. The NOP keeps STI's shadow off the next
+	 * line.
+	 */
+	local_irq_enable();
+	asm volatile("nop");
+	local_irq_disable();
+	vtime_account_guest_exit();
+	local_irq_enable();
+	preempt_enable();
+
+	return static_call(kiln_handle_exit)(vcpu);
+}
+
+/* ------------------------------------------------------------------- HLT */
+
+int kiln_halt(struct kiln_vcpu *vcpu)
+{
+	vcpu->stats.hlt++;
+	if (!vcpu->lapic) {
+		vcpu->run->exit_reason = KVM_EXIT_HLT;
+		return KILN_EXIT_USER;
+	}
+	vcpu->mp_state = KVM_MP_STATE_HALTED;
+	return KILN_RESUME;
+}
+
+/* Is there an event that ends HLT? (SDM vol. 2 HLT) */
+static bool wakes_halted(struct kiln_vcpu *vcpu)
+{
+	if (vcpu->exception.pending || vcpu->triple_fault)
+		return true;
+	if ((atomic_read(&vcpu->nmi_queued) || vcpu->nmi_pending) &&
+	    !kiln_hw->get_nmi_mask(vcpu))
+		return true;
+	return kiln_hw->irq_allowed(vcpu) &&
+	       (kiln_extint_pending(vcpu) || lapic_pending(vcpu) >= 0);
+}
+
+static bool may_go_on(struct kiln_vcpu *vcpu)
+{
+	if (lapic_init_sipi_pending(vcpu->lapic))
+		return true;
+	return vcpu->mp_state == KVM_MP_STATE_HALTED && wakes_halted(vcpu);
+}
+
+/* Something for the thread rather than for the guest. */
+static bool thread_has_work(struct kiln_vcpu *vcpu)
+{
+	return signal_pending(current) || need_resched();
+}
+
+static bool poll(struct kiln_vcpu *vcpu)
+{
+	u64 end = local_clock() + vcpu->halt_poll_ns;
+
+	do {
+		if (may_go_on(vcpu)) {
+			vcpu->stats.halt_poll_hit++;
+			return true;
+		}
+		cpu_relax();
+	} while (!thread_has_work(vcpu) && local_clock() < end);
+	return false;
+}
+
+static void sleep(struct kiln_vcpu *vcpu)
+{
+	vcpu->stats.halt_sleep++;
+	prepare_to_rcuwait(&vcpu->wait);
+	for (;;) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (signal_pending(current) || may_go_on(vcpu))
+			break;
+		schedule();
+	}
+	finish_rcuwait(&vcpu->wait);
+}
+
+/*
+ * Polling pays where the sleep would have been short: grow while it would,
+ * give up once sleeps are long.
+ */
+static void adapt_polling(struct kiln_vcpu *vcpu, u64 slept)
+{
+	unsigned int max = READ_ONCE(halt_poll_ns_max);
+
+	if (slept > max)
+		vcpu->halt_poll_ns = 0;
+	else if (!vcpu->halt_poll_ns)
+		vcpu->halt_poll_ns = min(HALT_POLL_START_NS, max);
+	else
+		vcpu->halt_poll_ns = min_t(u64, vcpu->halt_poll_ns * 2, max);
+}
+
+/* The vCPU is not runnable: wait until it is. Return as exit handlers do. */
+static int block(struct kiln_vcpu *vcpu)
+{
+	u64 start;
+
+	if (!may_go_on(vcpu) && !(vcpu->halt_poll_ns && poll(vcpu))) {
+		start = local_clock();
+		sleep(vcpu);
+		adapt_polling(vcpu, local_clock() - start);
+	}
+	if (lapic_init_sipi_pending(vcpu->lapic))
+		init_sipi(vcpu);
+	else if (vcpu->mp_state == KVM_MP_STATE_HALTED && wakes_halted(vcpu))
+		vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+	set_bit(KILN_REQ_EVENT, &vcpu->requests);
+	return KILN_RESUME;
+}
+
+/* --------------------------------------------------------- the other ways */
+
+void kiln_spin(struct kiln_vcpu *vcpu)
+{
+	struct kiln_vm *vm = vcpu->vm;
+	int n = smp_load_acquire(&vm->nr_vcpus), i;
+	struct task_struct *task;
+	struct kiln_vcpu *other;
+
+	for (i = 1; i < n; i++) {
+		other = vm->vcpus[(vcpu->index + i) % n];
+		if (!READ_ONCE(other->preempted))
+			continue;
+		rcu_read_lock();
+		task = pid_task(rcu_dereference(other->pid), PIDTYPE_PID);
+		if (task)
+			get_task_struct(task);
+		rcu_read_unlock();
+		if (!task)
+			continue;
+		i = yield_to(task, true) > 0 ? n : i;
+		put_task_struct(task);
+	}
+}
+
+void kiln_hypercall(struct kiln_vcpu *vcpu)
+{
+	vcpu->regs[KILN_RAX] = kiln_hw->get_cpl(vcpu) ? -KVM_EPERM :
+							-KVM_ENOSYS;
+}
+
+/* --------------------------------------------------------------- KVM_RUN */
+
+static int run_loop(struct kiln_vcpu *vcpu)
+{
+	int r;
+
+	for (;;) {
+		if (likely(vcpu->mp_state == KVM_MP_STATE_RUNNABLE))
+			r = enter_guest(vcpu);
+		else
+			r = block(vcpu);
+		if (r <= 0)
+			return r;
+		if (unlikely(__xfer_to_guest_mode_work_pending())) {
+			r = xfer_to_guest_mode_handle_work(NULL);
+			if (r) {
+				vcpu->run->exit_reason = KVM_EXIT_INTR;
+				vcpu->stats.signal_exits++;
+				return r;
+			}
+		}
+	}
+}
+
+/* The thread in KVM_RUN, for directed yields. */
+static void note_thread(struct kiln_vcpu *vcpu)
+{
+	struct pid *old, *now;
+
+	if (likely(rcu_access_pointer(vcpu->pid) == task_pid(current)))
+		return;
+	old = rcu_dereference_protected(vcpu->pid,
+					lockdep_is_held(&vcpu->mutex));
+	now = get_pid(task_pid(current));
+	rcu_assign_pointer(vcpu->pid, now);
+	if (old) {
+		synchronize_rcu();
+		put_pid(old);
+	}
+}
+
+/* What user space reads of kvm_run beside the exit itself. */
+static void publish(struct kiln_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->if_flag = !!(kiln_reg_read(vcpu, KILN_RFLAGS) & X86_EFLAGS_IF);
+	run->flags = 0;
+	run->cr8 = kiln_get_cr8(vcpu);
+	run->apic_base = vcpu->lapic ? lapic_base(vcpu) : vcpu->apic_base;
+	/* Only a vCPU without an in-kernel APIC is injected from outside. */
+	run->ready_for_interrupt_injection = !!vcpu->lapic;
+}
+
+/* Finish what user space was asked for, unless it moved the vCPU since. */
+static int finish_io(struct kiln_vcpu *vcpu)
+{
+	int (*fn)(struct kiln_vcpu *vcpu) = vcpu->complete;
+
+	vcpu->complete = NULL;
+	if (kiln_rip(vcpu) != vcpu->complete_rip)
+		return KILN_RESUME;
+	return fn(vcpu);
+}
+
+static int run_with_fpu(struct kiln_vcpu *vcpu)
+{
+	int r;
+
+	if (vcpu->complete) {
+		r = finish_io(vcpu);
+		if (r <= 0)
+			return r;
+	}
+	if (READ_ONCE(vcpu->run->immediate_exit)) {
+		vcpu->run->exit_reason = KVM_EXIT_INTR;
+		return -EINTR;
+	}
+	fpu_swap_kvm_fpstate(&vcpu->fpu, true);
+	vcpu->stats.fpu_loads++;
+	r = run_loop(vcpu);
+	fpu_swap_kvm_fpstate(&vcpu->fpu, false);
+	return r;
+}
+
+int kiln_vcpu_run(struct kiln_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	sigset_t saved;
+	int r;
+
+	/* No register is synchronised through kvm_run (KVM_CAP_SYNC_REGS). */
+	if (READ_ONCE(run->kvm_valid_regs) || READ_ONCE(run->kvm_dirty_regs))
+		return -EINVAL;
+	if (!vcpu->lapic && kiln_set_cr8(vcpu, READ_ONCE(run->cr8)))
+		return -EINVAL;
+	note_thread(vcpu);
+	kiln_cpuid_freeze(&vcpu->cpuid);
+
+	if (vcpu->sigset_active)
+		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
+	run->exit_reason = KVM_EXIT_UNKNOWN;
+	r = run_with_fpu(vcpu);
+	publish(vcpu);
+	if (vcpu->sigset_active)
+		sigprocmask(SIG_SETMASK, &saved, NULL);
+	vcpu->stats.user_exits++;
+	return r;
+}

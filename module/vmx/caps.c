@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VMX capabilities: one table of the controls kiln sets, against what the
+ * capability MSRs allow (SDM vol. 3 appendix A).
+ *
+ * Each capability MSR of a control word says in its low half which bits must
+ * be 1 and in its high half which may be. A required control that may not be
+ * 1 refuses the load with its name; a wanted one is left out; a refused one
+ * must be allowed to be 0.
+ */
+#define pr_fmt(fmt) "kiln: " fmt
+
+#include <linux/kernel.h>
+#include <asm/msr.h>
+
+#include "vmx.h"
+
+struct vmx_caps vmx_caps;
+
+enum vmx_need { REQUIRED, WANTED, REFUSED };
+
+struct vmx_control {
+	const char *name;
+	u32 bit;
+	enum vmx_need need;
+};
+
+static const struct vmx_control pin_controls[] = {
+	{ "external-interrupt exiting", PIN_BASED_EXT_INTR_MASK, REQUIRED },
+	{ "NMI exiting", PIN_BASED_NMI_EXITING, REQUIRED },
+	{ "virtual NMIs", PIN_BASED_VIRTUAL_NMIS, WANTED },
+	/* Set per entry, when there is a deadline: see vmx_arm_timer(). */
+	{ "VMX-preemption timer", PIN_BASED_VMX_PREEMPTION_TIMER, WANTED },
+	{}
+};
+
+static const struct vmx_control cpu_controls[] = {
+	{ "HLT exiting", CPU_BASED_HLT_EXITING, REQUIRED },
+	{ "MWAIT exiting", CPU_BASED_MWAIT_EXITING, REQUIRED },
+	{ "MONITOR exiting", CPU_BASED_MONITOR_EXITING, REQUIRED },
+	{ "RDPMC exiting", CPU_BASED_RDPMC_EXITING, REQUIRED },
+	{ "MOV-DR exiting", CPU_BASED_MOV_DR_EXITING, REQUIRED },
+	{ "unconditional I/O exiting", CPU_BASED_UNCOND_IO_EXITING, REQUIRED },
+	{ "use MSR bitmaps", CPU_BASED_USE_MSR_BITMAPS, REQUIRED },
+	{ "use TSC offsetting", CPU_BASED_USE_TSC_OFFSETTING, REQUIRED },
+	{ "secondary controls", CPU_BASED_ACTIVATE_SECONDARY_CONTROLS,
+	  REQUIRED },
+	{ "CR8-load exiting", CPU_BASED_CR8_LOAD_EXITING, REQUIRED },
+	{ "CR8-store exiting", CPU_BASED_CR8_STORE_EXITING, REQUIRED },
+	{ "use TPR shadow", CPU_BASED_TPR_SHADOW, WANTED },
+	/* Both windows are opened by vmx_irq_window(), vmx_nmi_window(). */
+	{ "interrupt-window exiting", CPU_BASED_INTR_WINDOW_EXITING, REQUIRED },
+	{ "NMI-window exiting", CPU_BASED_NMI_WINDOW_EXITING, WANTED },
+	{ "CR3-load exiting", CPU_BASED_CR3_LOAD_EXITING, REFUSED },
+	{ "CR3-store exiting", CPU_BASED_CR3_STORE_EXITING, REFUSED },
+	{ "INVLPG exiting", CPU_BASED_INVLPG_EXITING, REFUSED },
+	{}
+};
+
+static const struct vmx_control cpu2_controls[] = {
+	{ "EPT", SECONDARY_EXEC_ENABLE_EPT, REQUIRED },
+	{ "unrestricted guest", SECONDARY_EXEC_UNRESTRICTED_GUEST, REQUIRED },
+	{ "VPID", SECONDARY_EXEC_ENABLE_VPID, WANTED },
+	{ "WBINVD exiting", SECONDARY_EXEC_WBINVD_EXITING, WANTED },
+	{ "RDTSCP", SECONDARY_EXEC_ENABLE_RDTSCP, WANTED },
+	{ "INVPCID", SECONDARY_EXEC_ENABLE_INVPCID, WANTED },
+	{ "XSAVES", SECONDARY_EXEC_XSAVES, WANTED },
+	{ "PAUSE-loop exiting", SECONDARY_EXEC_PAUSE_LOOP_EXITING, WANTED },
+	{ "virtualize APIC accesses", SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES,
+	  WANTED },
+	{ "virtualize x2APIC mode", SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE,
+	  WANTED },
+	{ "APIC-register virtualization", SECONDARY_EXEC_APIC_REGISTER_VIRT,
+	  WANTED },
+	{ "virtual-interrupt delivery", SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY,
+	  WANTED },
+	{ "TSC scaling", SECONDARY_EXEC_TSC_SCALING, WANTED },
+	{}
+};
+
+static const struct vmx_control exit_controls[] = {
+	{ "host address-space size", VM_EXIT_HOST_ADDR_SPACE_SIZE, REQUIRED },
+	{ "save debug controls", VM_EXIT_SAVE_DEBUG_CONTROLS, REQUIRED },
+	{ "save IA32_PAT", VM_EXIT_SAVE_IA32_PAT, REQUIRED },
+	{ "load IA32_PAT", VM_EXIT_LOAD_IA32_PAT, REQUIRED },
+	{ "save IA32_EFER", VM_EXIT_SAVE_IA32_EFER, REQUIRED },
+	{ "load IA32_EFER", VM_EXIT_LOAD_IA32_EFER, REQUIRED },
+	/*
+	 * Left out on purpose: an interrupt that is not acknowledged stays
+	 * pending and is taken by the host the usual way once IRQs are on.
+	 */
+	{ "acknowledge interrupt on exit", VM_EXIT_ACK_INTR_ON_EXIT, REFUSED },
+	{}
+};
+
+static const struct vmx_control entry_controls[] = {
+	{ "load debug controls", VM_ENTRY_LOAD_DEBUG_CONTROLS, REQUIRED },
+	{ "load IA32_PAT", VM_ENTRY_LOAD_IA32_PAT, REQUIRED },
+	{ "load IA32_EFER", VM_ENTRY_LOAD_IA32_EFER, REQUIRED },
+	{ "IA-32e mode guest", VM_ENTRY_IA32E_MODE, REQUIRED },
+	{}
+};
+
+static const struct vmx_word {
+	const char *name;
+	u32 msr, true_msr;
+	const struct vmx_control *controls;
+	size_t result;
+} vmx_words[] = {
+	{ "pin-based", MSR_IA32_VMX_PINBASED_CTLS,
+	  MSR_IA32_VMX_TRUE_PINBASED_CTLS, pin_controls,
+	  offsetof(struct vmx_caps, pin) },
+	{ "processor-based", MSR_IA32_VMX_PROCBASED_CTLS,
+	  MSR_IA32_VMX_TRUE_PROCBASED_CTLS, cpu_controls,
+	  offsetof(struct vmx_caps, cpu) },
+	{ "secondary processor-based", MSR_IA32_VMX_PROCBASED_CTLS2, 0,
+	  cpu2_controls, offsetof(struct vmx_caps, cpu2) },
+	{ "VM-exit", MSR_IA32_VMX_EXIT_CTLS, MSR_IA32_VMX_TRUE_EXIT_CTLS,
+	  exit_controls, offsetof(struct vmx_caps, exit) },
+	{ "VM-entry", MSR_IA32_VMX_ENTRY_CTLS, MSR_IA32_VMX_TRUE_ENTRY_CTLS,
+	  entry_controls, offsetof(struct vmx_caps, entry) },
+};
+
+static int missing(const char *what)
+{
+	pr_err("this CPU's VMX lacks '%s', which kiln needs\n", what);
+	return -EOPNOTSUPP;
+}
+
+static int vmx_word_init(const struct vmx_word *w, bool true_ctls)
+{
+	u32 msr = true_ctls && w->true_msr ? w->true_msr : w->msr;
+	const struct vmx_control *c;
+	u32 must, may, val;
+	u64 cap;
+
+	if (rdmsrl_safe(msr, &cap)) {
+		pr_err("cannot read VMX capability MSR 0x%x (%s controls)\n",
+		       msr, w->name);
+		return -EOPNOTSUPP;
+	}
+	must = cap;
+	may = cap >> 32;
+	val = must;
+	for (c = w->controls; c->name; c++) {
+		switch (c->need) {
+		case REQUIRED:
+			if (!(may & c->bit))
+				return missing(c->name);
+			val |= c->bit;
+			break;
+		case WANTED:
+			val |= may & c->bit;
+			break;
+		case REFUSED:
+			if (must & c->bit) {
+				pr_err("this CPU's VMX forces '%s'\n", c->name);
+				return -EOPNOTSUPP;
+			}
+			break;
+		}
+	}
+	*(u32 *)((char *)&vmx_caps + w->result) = val;
+	return 0;
+}
+
+/* What must be there of EPT, and what may (SDM vol. 3 §A.10). */
+static int vmx_ept_init(void)
+{
+	static const struct {
+		const char *name;
+		u64 bits;
+	} required[] = {
+		{ "EPT paging-structure memory type write-back",
+		  VMX_EPTP_WB_BIT },
+		{ "EPT page-walk length 4", VMX_EPT_PAGE_WALK_4_BIT },
+		{ "INVEPT single-context",
+		  VMX_EPT_INVEPT_BIT | VMX_EPT_EXTENT_CONTEXT_BIT },
+	};
+	u64 cap;
+	int i;
+
+	if (rdmsrl_safe(MSR_IA32_VMX_EPT_VPID_CAP, &cap))
+		return missing("EPT");
+	for (i = 0; i < ARRAY_SIZE(required); i++)
+		if ((cap & required[i].bits) != required[i].bits)
+			return missing(required[i].name);
+
+	vmx_caps.ept_vpid = cap;
+	vmx_caps.ept_ad = cap & VMX_EPT_AD_BIT;
+	vmx_caps.ept_2m = cap & VMX_EPT_2MB_PAGE_BIT;
+	vmx_caps.ept_1g = cap & VMX_EPT_1GB_PAGE_BIT;
+	return 0;
+}
+
+#define INVVPID_NEEDED \
+	((VMX_VPID_INVVPID_BIT | VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT) << 32)
+
+/*
+ * Controls that make sense only together, and those switched on per vCPU or
+ * per entry rather than for good.
+ */
+static void vmx_caps_combine(void)
+{
+	struct vmx_caps *c = &vmx_caps;
+	const u32 vid = SECONDARY_EXEC_APIC_REGISTER_VIRT |
+			SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY;
+	const u32 apic = vid | SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES |
+			 SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
+
+	c->vnmi = (c->pin & PIN_BASED_VIRTUAL_NMIS) &&
+		  (c->cpu & CPU_BASED_NMI_WINDOW_EXITING);
+	if (!c->vnmi)
+		c->pin &= ~PIN_BASED_VIRTUAL_NMIS;
+	c->preemption_timer = c->pin & PIN_BASED_VMX_PREEMPTION_TIMER;
+	c->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
+
+	c->tpr_shadow = c->cpu & CPU_BASED_TPR_SHADOW;
+	c->x2apic = c->tpr_shadow &&
+		    (c->cpu2 & SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE);
+	c->apic_access = c->tpr_shadow &&
+			 (c->cpu2 & SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES);
+	c->vid = c->x2apic && c->apic_access && (c->cpu2 & vid) == vid;
+	c->cpu2 &= ~apic;
+	c->cpu &= ~(CPU_BASED_TPR_SHADOW | CPU_BASED_INTR_WINDOW_EXITING |
+		    CPU_BASED_NMI_WINDOW_EXITING);
+
+	c->vpid = (c->cpu2 & SECONDARY_EXEC_ENABLE_VPID) &&
+		  (c->ept_vpid & INVVPID_NEEDED) == INVVPID_NEEDED;
+	if (!c->vpid)
+		c->cpu2 &= ~SECONDARY_EXEC_ENABLE_VPID;
+
+	c->ple = c->cpu2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING;
+	c->rdtscp = c->cpu2 & SECONDARY_EXEC_ENABLE_RDTSCP;
+	c->invpcid = c->cpu2 & SECONDARY_EXEC_ENABLE_INVPCID;
+	c->xsaves = (c->cpu2 & SECONDARY_EXEC_XSAVES) &&
+		    boot_cpu_has(X86_FEATURE_XSAVES);
+	if (!c->xsaves)
+		c->cpu2 &= ~SECONDARY_EXEC_XSAVES;
+	c->tsc_scaling = c->cpu2 & SECONDARY_EXEC_TSC_SCALING;
+	c->cpu2 &= ~SECONDARY_EXEC_TSC_SCALING;
+	c->entry &= ~VM_ENTRY_IA32E_MODE;
+}
+
+/**
+ * vmx_caps_init() - read the capability MSRs into vmx_caps
+ *
+ * Return: 0, or -EOPNOTSUPP after logging the name of what is missing.
+ * Context: module load.
+ */
+int vmx_caps_init(void)
+{
+	u64 basic;
+	int i, r;
+
+	if (rdmsrl_safe(MSR_IA32_VMX_BASIC, &basic))
+		return missing("VMX capability MSRs");
+	vmx_caps.revision = basic & GENMASK(30, 0);
+	vmx_caps.vmcs_size = (basic >> 32) & GENMASK(12, 0);
+	/* Memory type write-back for VMCS accesses (SDM vol. 3 §A.1). */
+	if (((basic >> 50) & 0xf) != 6)
+		return missing("write-back VMCS");
+
+	for (i = 0; i < ARRAY_SIZE(vmx_words); i++) {
+		r = vmx_word_init(&vmx_words[i], basic & BIT_ULL(55));
+		if (r)
+			return r;
+	}
+	r = vmx_ept_init();
+	if (r)
+		return r;
+	if (rdmsrl_safe(MSR_IA32_VMX_MISC, &vmx_caps.misc) ||
+	    rdmsrl_safe(MSR_IA32_VMX_CR0_FIXED0, &vmx_caps.cr0_fixed0) ||
+	    rdmsrl_safe(MSR_IA32_VMX_CR0_FIXED1, &vmx_caps.cr0_fixed1) ||
+	    rdmsrl_safe(MSR_IA32_VMX_CR4_FIXED0, &vmx_caps.cr4_fixed0) ||
+	    rdmsrl_safe(MSR_IA32_VMX_CR4_FIXED1, &vmx_caps.cr4_fixed1))
+		return missing("VMX capability MSRs");
+	vmx_caps.timer_shift = vmx_caps.misc & VMX_MISC_PREEMPTION_TIMER_RATE_MASK;
+	vmx_caps_combine();
+	return 0;
+}

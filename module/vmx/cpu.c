@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VMX on a CPU: entering and leaving VMX operation, and which VMCS is active
+ * where. Comes in: CPU hotplug, first and last VM, crash. Goes out: VMXON,
+ * VMXOFF, VMCLEAR, VMPTRLD, INVEPT, INVVPID.
+ *
+ * A VMCS whose launch state is "active" may be cached by the CPU it was
+ * loaded on, so it is cleared there before another CPU loads it, before its
+ * page is freed, and before that CPU leaves VMX operation (SDM vol. 3
+ * §25.11.1). Each CPU keeps the list of those loaded on it.
+ */
+#define pr_fmt(fmt) "kiln: " fmt
+
+#include <linux/percpu.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <asm/cpufeature.h>
+#include <asm/msr.h>
+#include <asm/tlbflush.h>
+
+#include "vmx.h"
+
+static DEFINE_PER_CPU(struct vmcs *, vmxon_region);
+static DEFINE_PER_CPU(struct list_head, loaded_list);
+static DEFINE_PER_CPU(struct vmcs *, current_vmcs);
+
+bool vmx_supported(void)
+{
+	return boot_cpu_has(X86_FEATURE_VMX);
+}
+
+struct vmcs *vmx_vmcs_alloc(void)
+{
+	struct vmcs *vmcs = (void *)__get_free_page(GFP_KERNEL_ACCOUNT |
+						    __GFP_ZERO);
+
+	if (vmcs)
+		vmcs->revision = vmx_caps.revision;
+	return vmcs;
+}
+
+void vmx_vmcs_free(struct vmcs *vmcs)
+{
+	free_page((unsigned long)vmcs);
+}
+
+static void vmcs_clear(struct vmcs *vmcs)
+{
+	u64 pa = __pa(vmcs);
+
+	asm volatile goto("1: vmclear %0\n\t"
+			  "jna %l[failed]\n\t"
+			  _ASM_EXTABLE(1b, %l[gone])
+			  : : "m" (pa) : "cc", "memory" : failed, gone);
+	return;
+failed:
+	pr_warn_ratelimited("VMCLEAR failed\n");
+gone:
+	return;
+}
+
+static void vmcs_load(struct vmcs *vmcs)
+{
+	u64 pa = __pa(vmcs);
+
+	asm volatile goto("1: vmptrld %0\n\t"
+			  "jna %l[failed]\n\t"
+			  _ASM_EXTABLE(1b, %l[gone])
+			  : : "m" (pa) : "cc", "memory" : failed, gone);
+	return;
+failed:
+	pr_warn_ratelimited("VMPTRLD failed\n");
+gone:
+	return;
+}
+
+void vmcs_read_failed(unsigned long field)
+{
+	pr_warn_once("VMREAD of field 0x%lx failed\n", field);
+}
+
+void vmcs_write_failed(unsigned long field, unsigned long val)
+{
+	pr_warn_once("VMWRITE of 0x%lx to field 0x%lx failed, error %lu\n",
+		     val, field, __vmcs_read(VM_INSTRUCTION_ERROR));
+}
+
+struct vmx_inv_desc {
+	u64 id;
+	u64 addr;
+};
+
+/* Drop guest-physical and combined mappings of one EPT (§29.4.3.1). */
+void vmx_invept(u64 eptp)
+{
+	struct vmx_inv_desc d = { .id = eptp };
+
+	asm volatile goto("1: invept %0, %1\n\t"
+			  "jna %l[failed]\n\t"
+			  _ASM_EXTABLE(1b, %l[gone])
+			  : : "m" (d), "r" ((u64)VMX_EPT_EXTENT_CONTEXT)
+			  : "cc", "memory" : failed, gone);
+	return;
+failed:
+	pr_warn_ratelimited("INVEPT failed\n");
+gone:
+	return;
+}
+
+/* Drop linear and combined mappings of one VPID (§29.4.3.3). */
+void vmx_invvpid(u16 vpid)
+{
+	struct vmx_inv_desc d = { .id = vpid };
+
+	asm volatile goto("1: invvpid %0, %1\n\t"
+			  "jna %l[failed]\n\t"
+			  _ASM_EXTABLE(1b, %l[gone])
+			  : : "m" (d), "r" ((u64)VMX_VPID_EXTENT_SINGLE_CONTEXT)
+			  : "cc", "memory" : failed, gone);
+	return;
+failed:
+	pr_warn_ratelimited("INVVPID failed\n");
+gone:
+	return;
+}
+
+u64 vmx_eptp(struct kiln_vm *vm)
+{
+	return kiln_mmu_root(&vm->mmu) | VMX_EPTP_MT_WB | VMX_EPTP_PWL_4 |
+	       (vmx_caps.ept_ad ? VMX_EPTP_AD_ENABLE_BIT : 0);
+}
+
+/* On the CPU that holds the VMCS, IRQs off. */
+static void loaded_clear(struct vmx_vcpu *vmx)
+{
+	vmcs_clear(vmx->vmcs);
+	if (this_cpu_read(current_vmcs) == vmx->vmcs)
+		this_cpu_write(current_vmcs, NULL);
+	list_del(&vmx->loaded);
+	/* Another CPU may load it once it sees -1. */
+	smp_wmb();
+	WRITE_ONCE(vmx->loaded_cpu, -1);
+	vmx->launched = false;
+}
+
+static void loaded_clear_ipi(void *arg)
+{
+	struct vmx_vcpu *vmx = arg;
+
+	/* The CPU may have gone offline and cleared it before. */
+	if (vmx->loaded_cpu == raw_smp_processor_id())
+		loaded_clear(vmx);
+}
+
+/**
+ * vmx_vmcs_unload() - make sure no CPU caches this VMCS
+ * @vmx: a vCPU that does not run
+ *
+ * Context: may wait for an IPI; IRQs on.
+ */
+void vmx_vmcs_unload(struct vmx_vcpu *vmx)
+{
+	int cpu = READ_ONCE(vmx->loaded_cpu);
+
+	if (cpu >= 0)
+		smp_call_function_single(cpu, loaded_clear_ipi, vmx, 1);
+	/*
+	 * An offline CPU does not answer; vmx_cpu_disable() cleared its list
+	 * on its way down.
+	 */
+}
+
+/**
+ * vmx_vmcs_load() - make a VMCS current on this CPU
+ * @vmx: the vCPU
+ * @cpu: this CPU
+ *
+ * Return: true if the vCPU was on another CPU before (or on none).
+ * Context: preemption off, IRQs on.
+ */
+bool vmx_vmcs_load(struct vmx_vcpu *vmx, int cpu)
+{
+	bool moved = vmx->loaded_cpu != cpu;
+	unsigned long flags;
+
+	if (moved) {
+		vmx_vmcs_unload(vmx);
+		local_irq_save(flags);
+		/* Pairs with the barrier in loaded_clear(). */
+		smp_rmb();
+		list_add(&vmx->loaded, this_cpu_ptr(&loaded_list));
+		vmx->loaded_cpu = cpu;
+		local_irq_restore(flags);
+	}
+	if (this_cpu_read(current_vmcs) != vmx->vmcs) {
+		this_cpu_write(current_vmcs, vmx->vmcs);
+		vmcs_load(vmx->vmcs);
+	}
+	return moved;
+}
+
+static const char *likely_owner(void)
+{
+	static const struct {
+		const char *symbol, *owner;
+	} owners[] = {
+		{ "kvm_init", "kvm_intel (KVM; a guest is running, or kvm.enable_virt_at_load is set)" },
+		{ "SUPR0Printf", "vboxdrv (VirtualBox)" },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(owners); i++) {
+		if (__symbol_get(owners[i].symbol)) {
+			__symbol_put(owners[i].symbol);
+			return owners[i].owner;
+		}
+	}
+	return "a hypervisor kiln does not know";
+}
+
+/* VMX must be on in IA32_FEATURE_CONTROL; if it is unlocked we may do it. */
+static bool feature_control_ok(void)
+{
+	const u64 on = FEAT_CTL_LOCKED | FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX;
+	u64 val;
+
+	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &val))
+		return false;
+	if (!(val & FEAT_CTL_LOCKED)) {
+		if (wrmsrl_safe(MSR_IA32_FEAT_CTL, val | on))
+			return false;
+		val |= on;
+	}
+	return (val & on) == on;
+}
+
+static int vmxon(struct vmcs *region)
+{
+	u64 pa = __pa(region);
+
+	asm volatile goto("1: vmxon %0\n\t"
+			  "jna %l[failed]\n\t"
+			  _ASM_EXTABLE(1b, %l[failed])
+			  : : "m" (pa) : "cc", "memory" : failed);
+	return 0;
+failed:
+	return -EIO;
+}
+
+static void vmxoff(void)
+{
+	asm volatile("1: vmxoff\n\t"
+		     "2:\n\t"
+		     _ASM_EXTABLE(1b, 2b)
+		     : : : "cc", "memory");
+}
+
+int vmx_cpu_enable(void)
+{
+	int r;
+
+	if (!feature_control_ok()) {
+		pr_err("CPU %d: VMX is switched off by the firmware; switch on virtualization (VT-x) in its set-up\n",
+		       raw_smp_processor_id());
+		return -EOPNOTSUPP;
+	}
+	if (cr4_read_shadow() & X86_CR4_VMXE) {
+		pr_err("CPU %d: VMX is in use by another hypervisor, likely %s\n",
+		       raw_smp_processor_id(), likely_owner());
+		return -EBUSY;
+	}
+	cr4_set_bits(X86_CR4_VMXE);
+	r = vmxon(this_cpu_read(vmxon_region));
+	if (r) {
+		cr4_clear_bits(X86_CR4_VMXE);
+		pr_err("CPU %d: VMXON failed\n", raw_smp_processor_id());
+	}
+	return r;
+}
+
+void vmx_cpu_disable(void)
+{
+	struct vmx_vcpu *vmx, *next;
+
+	list_for_each_entry_safe(vmx, next, this_cpu_ptr(&loaded_list), loaded)
+		loaded_clear(vmx);
+	vmx_switch_cpu_disable();
+	vmxoff();
+	cr4_clear_bits(X86_CR4_VMXE);
+}
+
+void vmx_cpu_unsetup(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		vmx_vmcs_free(per_cpu(vmxon_region, cpu));
+		per_cpu(vmxon_region, cpu) = NULL;
+	}
+}
+
+int vmx_cpu_setup(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		INIT_LIST_HEAD(&per_cpu(loaded_list, cpu));
+		per_cpu(vmxon_region, cpu) = vmx_vmcs_alloc();
+		if (!per_cpu(vmxon_region, cpu)) {
+			vmx_cpu_unsetup();
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Entering the guest, and the exits that never leave this file.
+ *
+ * vmx_enter() runs with IRQs off. An exit whose work is short, cannot sleep
+ * and touches no guest memory is done right here and the guest entered again:
+ * neither requests nor kicks are missed by that, since a kick is an IPI, which
+ * stays pending and ends the next stay in the guest at once.
+ */
+#include <linux/hw_breakpoint.h>
+#include <linux/kvm.h>
+#include <asm/debugreg.h>
+#include <asm/fpu/xcr.h>
+#include <asm/mmu_context.h>
+#include <asm/tlbflush.h>
+
+#include "cpuid.h"
+#include "io.h"
+#include "run.h"
+#include "state.h"
+#include "trace.h"
+#include "vmx.h"
+
+/* In vcpu->regs[] after an exit; the rest is in the VMCS until asked for. */
+#define REGS_AFTER_EXIT	(GENMASK(KILN_NR_GPRS - 1, 0) & ~BIT(KILN_RSP))
+
+static __always_inline void write_back_regs(struct kiln_vcpu *vcpu)
+{
+	u32 dirty = vcpu->regs_dirty;
+
+	if (dirty & BIT(KILN_RIP))
+		vmcs_writel(GUEST_RIP, vcpu->regs[KILN_RIP]);
+	if (unlikely(dirty & ~BIT(KILN_RIP))) {
+		if (dirty & BIT(KILN_RSP))
+			vmcs_writel(GUEST_RSP, vcpu->regs[KILN_RSP]);
+		if (dirty & BIT(KILN_RFLAGS))
+			vmcs_writel(GUEST_RFLAGS, vcpu->regs[KILN_RFLAGS]);
+	}
+	vcpu->regs_dirty = 0;
+}
+
+/* The host may have switched its CR3 or CR4 since the last entry. */
+static void refresh_host_crs(struct vmx_vcpu *vmx)
+{
+	unsigned long cr3 = __get_current_cr3_fast();
+	unsigned long cr4 = cr4_read_shadow();
+
+	if (unlikely(cr3 != vmx->host_cr3)) {
+		vmx->host_cr3 = cr3;
+		vmcs_writel(HOST_CR3, cr3);
+	}
+	if (unlikely(cr4 != vmx->host_cr4)) {
+		vmx->host_cr4 = cr4;
+		vmcs_writel(HOST_CR4, cr4);
+	}
+}
+
+/* DR7 is switched by the VMCS, DR0 to DR3 only for a guest that uses them. */
+static void load_guest_drs(struct kiln_vcpu *vcpu)
+{
+	set_debugreg(0, 7);
+	set_debugreg(vcpu->dr[0], 0);
+	set_debugreg(vcpu->dr[1], 1);
+	set_debugreg(vcpu->dr[2], 2);
+	set_debugreg(vcpu->dr[3], 3);
+}
+
+static __always_inline bool guest_xcr0_differs(struct kiln_vcpu *vcpu)
+{
+	return (vcpu->cr4 & X86_CR4_OSXSAVE) &&
+	       vcpu->xcr0 != kiln_host_xcr0;
+}
+
+static bool fast_cpuid(struct vmx_vcpu *vmx)
+{
+	struct kiln_vcpu *vcpu = &vmx->vcpu;
+	u32 eax = vcpu->regs[KILN_RAX], ecx = vcpu->regs[KILN_RCX], ebx, edx;
+
+	kiln_cpuid(vcpu, &eax, &ebx, &ecx, &edx);
+	vcpu->regs[KILN_RAX] = eax;
+	vcpu->regs[KILN_RBX] = ebx;
+	vcpu->regs[KILN_RCX] = ecx;
+	vcpu->regs[KILN_RDX] = edx;
+	vcpu->stats.cpuid++;
+	vmx_skip_insn(vcpu);
+	return true;
+}
+
+static bool fast_wrmsr(struct vmx_vcpu *vmx)
+{
+	struct kiln_vcpu *vcpu = &vmx->vcpu;
+	u64 val = kiln_edx_eax(vcpu);
+
+	if (!vcpu->lapic)
+		return false;
+	switch ((u32)vcpu->regs[KILN_RCX]) {
+	case APIC_BASE_MSR + (APIC_ICR >> 4):
+		if (lapic_x2apic_icr_fast(vcpu, val))
+			return false;
+		break;
+	case APIC_BASE_MSR + (APIC_EOI >> 4):
+		if (val || !lapic_x2apic_mode(vcpu->lapic))
+			return false;
+		lapic_eoi(vcpu);
+		break;
+	case MSR_IA32_TSC_DEADLINE:
+		if (!kiln_guest_has(vcpu, X86_FEATURE_TSC_DEADLINE_TIMER))
+			return false;
+		lapic_set_tscdeadline(vcpu, val);
+		break;
+	default:
+		return false;
+	}
+	vcpu->stats.msr_write++;
+	vmx_skip_insn(vcpu);
+	return true;
+}
+
+/* SDM vol. 3 table 27-5 */
+#define IO_SIZE(q)	(((q) & 7) + 1)
+#define IO_IN		BIT(3)
+#define IO_STRING	BIT(4)
+#define IO_PORT(q)	(((q) >> 16) & 0xffff)
+
+static bool fast_io(struct vmx_vcpu *vmx)
+{
+	unsigned long qual = vmcs_readl(EXIT_QUALIFICATION);
+	struct kiln_vcpu *vcpu = &vmx->vcpu;
+
+	if (qual & IO_STRING ||
+	    !kiln_pio_kernel(vcpu, IO_PORT(qual), IO_SIZE(qual), qual & IO_IN))
+		return false;
+	vmx_skip_insn(vcpu);
+	return true;
+}
+
+/*
+ * The length of the instruction is not defined for an EPT misconfiguration
+ * (§28.2.5). Processors give it all the same; another hypervisor between them
+ * and us may not.
+ */
+static bool fast_misconfig(struct vmx_vcpu *vmx)
+{
+	u64 gpa;
+
+	if (boot_cpu_has(X86_FEATURE_HYPERVISOR) ||
+	    vmcs_read32(IDT_VECTORING_INFO_FIELD) & VECTORING_INFO_VALID_MASK)
+		return false;
+	gpa = vmcs_read64(GUEST_PHYSICAL_ADDRESS);
+	if (!kiln_ioeventfd_fast(vmx->vcpu.vm, KILN_BUS_MMIO, gpa, 0, 0))
+		return false;
+	vmx->vcpu.stats.mmio++;
+	vmx_skip_insn(&vmx->vcpu);
+	return true;
+}
+
+/*
+ * Return true if the exit is done with and the guest may be entered again.
+ * Exits of instructions cannot come in the middle of an event's delivery, so
+ * one that was being injected has been delivered.
+ */
+static __always_inline bool fast_exit(struct vmx_vcpu *vmx)
+{
+	bool done;
+
+	switch (vmx->exit_reason) {
+	case EXIT_REASON_CPUID:
+		done = fast_cpuid(vmx);
+		break;
+	case EXIT_REASON_MSR_WRITE:
+		done = fast_wrmsr(vmx);
+		break;
+	case EXIT_REASON_IO_INSTRUCTION:
+		done = fast_io(vmx);
+		break;
+	case EXIT_REASON_EPT_MISCONFIG:
+		done = fast_misconfig(vmx);
+		break;
+	default:
+		return false;
+	}
+	if (!done)
+		return false;
+	if (unlikely(vmx->injected)) {
+		vmx->injected = false;
+		vmx->vcpu.irq_injected = false;
+		vmx->vcpu.nmi_injected = false;
+		vmx->vcpu.exception.injected = false;
+	}
+	trace_kiln_fast_exit(vmx->vcpu.id, vmx->exit_reason);
+	if (unlikely(kiln_request_pending(&vmx->vcpu))) {
+		vmx->exit_reason = VMX_EXIT_HANDLED;
+		return false;
+	}
+	return true;
+}
+
+/*
+ * NMIs and machine checks that ended the stay are taken before anything else
+ * can happen on this CPU. NMIs stay blocked until the handler's IRET. The gate
+ * is entered by software since nothing in the CPU is pending any more.
+ */
+static void host_exceptions(struct vmx_vcpu *vmx)
+{
+	u32 info = vmcs_read32(VM_EXIT_INTR_INFO);
+	u32 type = info & INTR_INFO_INTR_TYPE_MASK;
+
+	if (type == INTR_TYPE_NMI_INTR) {
+		vmx->vcpu.stats.nmi_exit++;
+		asm volatile("int %0" : : "i" (X86_TRAP_NMI) : "memory");
+	} else if (type == INTR_TYPE_HARD_EXCEPTION &&
+		   (info & INTR_INFO_VECTOR_MASK) == X86_TRAP_MC) {
+		asm volatile("int %0" : : "i" (X86_TRAP_MC) : "memory");
+	}
+}
+
+void vmx_enter(struct kiln_vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	bool drs = vcpu->dr7 & DR_GLOBAL_ENABLE_MASK ||
+		   vcpu->dr7 & DR_LOCAL_ENABLE_MASK;
+	bool xcr = guest_xcr0_differs(vcpu);
+
+	if (!vmx->guest_loaded)
+		vmx_load_guest(vmx);
+	refresh_host_crs(vmx);
+	if (unlikely(drs))
+		load_guest_drs(vcpu);
+	if (unlikely(xcr))
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
+	if (vcpu->cr2 != read_cr2())
+		write_cr2(vcpu->cr2);
+
+	do {
+		write_back_regs(vcpu);
+		vmx->fail = vmx_enter_guest(vmx, vmx->launched, &vmx->host_rsp);
+		vcpu->regs_avail = REGS_AFTER_EXIT;
+		if (unlikely(vmx->fail))
+			break;
+		vmx->launched = true;
+		vcpu->stats.exits++;
+		vmx->exit_reason = vmcs_read32(VM_EXIT_REASON);
+	} while (fast_exit(vmx));
+
+	vcpu->cr2 = read_cr2();
+	if (unlikely(xcr))
+		xsetbv(XCR_XFEATURE_ENABLED_MASK, kiln_host_xcr0);
+	if (unlikely(drs) && hw_breakpoint_active())
+		hw_breakpoint_restore();
+	if (vmx->exit_reason == EXIT_REASON_EXCEPTION_NMI && !vmx->fail)
+		host_exceptions(vmx);
+}
