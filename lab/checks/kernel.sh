@@ -25,7 +25,7 @@ run_suites() {
 	local suites
 	suites=$(cd "$BUILD/selftests" && find . -maxdepth 1 -type f -name '*_test' -perm -u+x -printf '%f ' | xargs -n 1 | sort | xargs)
 	[ -n "$suites" ] || { echo "build/selftests holds no *_test"; return 1; }
-	# shellcheck disable=SC2016 # for the shell of the machine
+	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the list is words
 	"$LAB/vm" "$@" -- sh -c '
 		for suite; do
 			echo "### suite $suite"
@@ -39,7 +39,7 @@ run_suites() {
 # suite_results PREFIX LOG: what the marks of run_suites delimit.
 suite_results() {
 	local prefix=$1 log=$2 suite tap status
-	for suite in $(sed -n 's/^### suite //p' "$log"); do
+	sed -n 's/^### suite //p' "$log" | while read -r suite; do
 		tap=$(sed -n "/^### suite $suite\$/,/^### status /p" "$log")
 		status=$(sed -n 's/^### status //p' <<<"$tap")
 		tap_results "$prefix$suite: " <<<"$tap"

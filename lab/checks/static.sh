@@ -53,7 +53,7 @@ check_shell() {
 }
 
 check_launcher() {
-	local options=(--quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1
+	local options=(--quiet --std=c11 "--enable=warning,performance,portability" --inline-suppr --error-exitcode=1
 		--suppress=missingIncludeSystem -D__x86_64__ -Ilauncher -Iuapi)
 	expect "cppcheck launcher" cppcheck "${options[@]}" launcher
 	expect "launcher builds with -Wall -Wextra -Werror" launcher_strict
@@ -95,7 +95,7 @@ check_warnings() {
 	make module BUILD="$out" KDIR="$kdir" W=1 C=2 >"$log" 2>&1
 	expect "module for $1 builds" test $? = 0
 	tail -n 5 "$log"
-	if [ -n "$(grep '^CONFIG_KUNIT=' "$kdir/.config")" ]; then
+	if grep -q '^CONFIG_KUNIT=' "$kdir/.config"; then
 		make kunit BUILD="$out" KDIR="$kdir" W=1 C=2 >>"$log" 2>&1
 		expect "KUnit module for $1 builds" test $? = 0
 	fi

@@ -4,15 +4,16 @@
 
 BOCHS_BLOCK=$((0x20000))
 BOCHS_PAYLOAD=$((0x1000000))
-BOCHS_LEAD=16
 
 # bochs_rom: prints the path of the option ROM that starts the kernel (lab/boot/bootrom.S).
 bochs_rom() {
 	local rom=$BUILD/lab/bootrom.bin new=$BUILD/lab/bootrom.$$ sum
 	if ! fresh "$rom" "$LAB/boot/bootrom.S" "$LAB/boot/bootrom.h"; then
 		mkdir -p "${rom%/*}"
-		gcc -m32 -c -o "$new.o" "$LAB/boot/bootrom.S" &&
-			ld -m elf_i386 -Ttext 0xd0000 --oformat binary -o "$new" "$new.o" || die "the boot ROM does not build"
+		if ! gcc -m32 -c -o "$new.o" "$LAB/boot/bootrom.S" ||
+			! ld -m elf_i386 -Ttext 0xd0000 --oformat binary -o "$new" "$new.o"; then
+			die "the boot ROM does not build"
+		fi
 		truncate -s 1024 "$new"
 		# The BIOS runs a ROM whose bytes add up to 0.
 		sum=$(od -An -v -tu1 "$new" | awk '{ for (i = 1; i <= NF; i++) s += $i } END { print (256 - s % 256) % 256 }')

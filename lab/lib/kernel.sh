@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # its variables are for those who source it
 # Kernels of the lab. Each lives in a directory of the cache that holds
 #   vmlinux	the ELF image, entered by its PVH note
 #   vmlinuz	the bzImage it came in
@@ -48,7 +48,7 @@ release_of() {
 }
 
 kernel_packaged() {
-	local package headers=$2 release deb work dir
+	local package headers=$2 release dir
 	package=$(real_package "$1") || die "apt knows no package $1 (run apt-get update)"
 	release=${package#linux-image-}
 	dir=$CACHE/kernels/$release

@@ -29,7 +29,10 @@ kvm_selftests_build() {
 		cp -r "$source/include" "$source/scripts" "$work/src/"
 		cp -r "$source/arch/x86/include" "$work/src/arch/x86/"
 		cp -r "$work/headers/usr" "$work/src/"
-		make -k -j2 -C "$work/src/tools/testing/selftests/kvm" ARCH=x86_64 CC="gcc -static" KHDR_INCLUDES="-isystem $work/src/usr/include"
+		# Of some versions of the source not every program builds: what there is is what runs.
+		make -k -j2 -C "$work/src/tools/testing/selftests/kvm" ARCH=x86_64 CC="gcc -static" \
+			KHDR_INCLUDES="-isystem $work/src/usr/include" || true
+		test -x "$work/src/tools/testing/selftests/kvm/set_memory_region_test"
 	) >"$dir/build.log" 2>&1; then
 		tail -n 20 "$dir/build.log" >&2
 		rm -rf "$work"
