@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "guest.h"
-#include "vm.h"
+#include "rule.h"
 
 #define CR0_PE		(1UL << 0)
 #define CR0_MP		(1UL << 1)
@@ -22,59 +21,6 @@
 #define CR4_PGE		(1UL << 7)
 #define CR4_PCIDE	(1UL << 17)
 #define CR4_OSXSAVE	(1UL << 18)
-
-/* RULE(name, guest code): the guest code runs to its end in 64-bit mode. */
-#define RULE(name, ...)							\
-static __guest void name##_guest(void)					\
-{									\
-	__VA_ARGS__							\
-	guest_done();							\
-}									\
-TEST(name)								\
-{									\
-	ASSERT_DONE(vm_create_one(VM_IRQCHIP, name##_guest));		\
-}
-
-/* The same where QEMU's TCG, as an emulator of SVM, does not do what the manual says; the reason says what. */
-#define RULE_NOT_TCG(name, reason, ...)					\
-static __guest void name##_guest(void)					\
-{									\
-	__VA_ARGS__							\
-	guest_done();							\
-}									\
-TEST(name)								\
-{									\
-	if (host_is_tcg())						\
-		SKIP(return, "QEMU TCG " reason);			\
-	ASSERT_DONE(vm_create_one(VM_IRQCHIP, name##_guest));		\
-}
-
-static bool host_has(uint32_t leaf, int reg, int bit)
-{
-	int fd = device_open();
-	struct kvm_cpuid2 *cpuids = supported_cpuid(fd);
-	struct kvm_cpuid_entry2 *e = cpuid_find(cpuids, leaf, 0);
-	uint32_t r[4] = { 0 };
-
-	if (e)
-		memcpy(r, &e->eax, sizeof(r));
-	free(cpuids);
-	close(fd);
-	return r[reg] >> bit & 1;
-}
-
-#define RULE_IF(name, leaf, reg, bit, ...)				\
-static __guest void name##_guest(void)					\
-{									\
-	__VA_ARGS__							\
-	guest_done();							\
-}									\
-TEST(name)								\
-{									\
-	if (!host_has(leaf, reg, bit))					\
-		SKIP(return, "the guest's CPUID has no " #leaf " bit " #bit); \
-	ASSERT_DONE(vm_create_one(VM_IRQCHIP, name##_guest));		\
-}
 
 /* ---- CPUID ---- */
 
@@ -395,9 +341,9 @@ RULE_IF(smap_stops_the_kernel_from_reading_user_pages, 7, 1, 20,
 	write_cr3(read_cr3());
 	write_cr4(read_cr4() | 1UL << 21);
 	asm volatile("clac");
-	guest_expect(PF_VECTOR, guest_catch("mov (%%rax), %%rcx", , "a"(0x400000UL)));
+	guest_expect(PF_VECTOR, guest_catch("mov (%%rax), %%r11", , "a"(0x400000UL)));
 	asm volatile("stac");
-	guest_expect(NO_TRAP, guest_catch("mov (%%rax), %%rcx", , "a"(0x400000UL)));
+	guest_expect(NO_TRAP, guest_catch("mov (%%rax), %%r11", , "a"(0x400000UL)));
 )
 
 RULE_IF(fsgsbase_instructions_reach_the_bases, 7, 1, 0,

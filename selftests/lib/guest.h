@@ -112,7 +112,7 @@ __always void irq_window(void) { asm volatile("sti; nop; nop; cli" : : : "memory
 
 /*
  * guest_catch("instruction", outputs, inputs…) runs one instruction and yields the vector of the exception it raised,
- * or NO_TRAP. The instruction must not touch R9 and R10, through which the trap entry finds the way back. Its error
+ * or NO_TRAP. The instruction must not touch R9 and R10, through which the trap entry finds the way back; R11 is free. Its error
  * code is then in guest_error_code.
  */
 #define NO_TRAP			0x100
@@ -125,7 +125,7 @@ __always void irq_window(void) { asm volatile("sti; nop; nop; cli" : : : "memory
 		     insn "\n\t"							\
 		     "mov $0x100, %%r9d\n"						\
 		     "771: xor %%r10d, %%r10d"						\
-		     : "=&r"(vector__) outs : __VA_ARGS__ : "r10", "memory", "cc");	\
+		     : "=&r"(vector__) outs : __VA_ARGS__ : "r10", "r11", "memory", "cc");	\
 	vector__; })
 
 __always uint64_t catch_rdmsr(uint32_t index, uint64_t *v)

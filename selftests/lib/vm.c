@@ -237,6 +237,20 @@ bool host_is_tcg(void)
 	return r[1] == 0x54474354;	/* "TCGT" */
 }
 
+bool device_cpuid_has(uint32_t leaf, int reg, int bit)
+{
+	int fd = device_open();
+	struct kvm_cpuid2 *cpuids = supported_cpuid(fd);
+	struct kvm_cpuid_entry2 *e = cpuid_find(cpuids, leaf, 0);
+	uint32_t r[4] = { 0 };
+
+	if (e)
+		memcpy(r, &e->eax, sizeof(r));
+	free(cpuids);
+	close(fd);
+	return r[reg] >> bit & 1;
+}
+
 /* What the host supports, with the vCPU's own APIC id in leaves 1, 0xb and 0x1f. */
 static void set_default_cpuid(struct vcpu *vcpu)
 {
