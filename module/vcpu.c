@@ -20,6 +20,20 @@
 #include "state.h"
 #include "vm_private.h"
 
+/**
+ * kiln_cache_reg() - fetch a register the backend holds
+ * @vcpu: the vCPU, loaded
+ * @reg: which
+ *
+ * Return: its value, also in vcpu->regs[] from now on.
+ */
+u64 kiln_cache_reg(struct kiln_vcpu *vcpu, enum kiln_reg reg)
+{
+	kiln_hw->cache_reg(vcpu, reg);
+	vcpu->regs_avail |= BIT(reg);
+	return vcpu->regs[reg];
+}
+
 /* ---------------------------------------------------------------- ioctls */
 
 /*
@@ -493,8 +507,6 @@ int kiln_vcpu_create(struct kiln_vm *vm, u32 id)
 	r = vcpu_install(vm, vcpu);
 	if (r < 0)
 		kiln_vcpu_free(vcpu);
-	else
-		kiln_vm_vcpus_changed(vm);
 out:
 	mutex_unlock(&vm->lock);
 	return r;

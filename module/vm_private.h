@@ -59,7 +59,4 @@ void kiln_vm_put(struct kiln_vm *vm);
 int kiln_vcpu_create(struct kiln_vm *vm, u32 id);
 void kiln_vcpu_free(struct kiln_vcpu *vcpu);
 
-/* A vCPU was added: who keeps a map of them makes a new one. vm->lock held. */
-void kiln_vm_vcpus_changed(struct kiln_vm *vm);
-
 #endif /* KILN_VM_PRIVATE_H */
