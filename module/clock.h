@@ -18,7 +18,7 @@ struct kiln_vm;
 
 /*
  * A vCPU's clock. [v] vcpu->mutex; [l] written under the VM clock's lock as
- * well, so readable under either; [c] const after creation.
+ * well, so readable under either.
  */
 struct kiln_clock {
 	u64 tsc_offset;			/* [l] guest TSC = host * ratio + this */
@@ -29,10 +29,10 @@ struct kiln_clock {
 	u64 system_time_msr;		/* [v] MSR_KVM_SYSTEM_TIME(_NEW) */
 	u64 steal_msr;			/* [v] MSR_KVM_STEAL_TIME */
 	u64 steal_last;			/* [v] run delay accounted for, ns */
-	bool steal_running;		/* [v] "preempted" is clear in the page */
 	struct kiln_gpa_cache system_time; /* [v] */
 	struct kiln_gpa_cache steal;	/* [v] */
 	struct pvclock_vcpu_time_info pvclock; /* [v] as last written */
+	u32 epoch;			/* [v] the VM's, when it was written */
 };
 
 /*
@@ -48,15 +48,16 @@ struct kiln_vm_clock {
 	seqlock_t lock;
 	struct list_head node;		/* [g] */
 	bool stable;			/* [l] host time is a function of its TSC */
-	bool synced;			/* [l] all vCPUs have one TSC offset */
+	bool synced;			/* [l] all vCPUs have one TSC */
+	u32 epoch;			/* [l] counts jumps of kvmclock */
 	u64 master_tsc;			/* [l] host TSC ... */
 	u64 master_ns;			/* [l] ... at which kvmclock was this */
-	s64 offset_ns;			/* [l] kvmclock = CLOCK_MONOTONIC_RAW + this */
+	s64 offset_ns;			/* [l] else: CLOCK_MONOTONIC_RAW + this */
 	u64 wall_msr;			/* [l] MSR_KVM_WALL_CLOCK(_NEW) */
-	u64 last_tsc_write;		/* [l] vCPUs whose TSC is set to nearly */
-	u64 last_tsc_offset;		/* [l] the same value share an offset */
+	u64 last_tsc;			/* [l] guest TSC as last set or joined */
 	u64 last_tsc_ns;		/* [l] when */
-	u32 last_tsc_khz;		/* [l] 0: none written yet */
+	u64 last_tsc_offset;		/* [l] vCPUs that join get this offset */
+	u32 last_tsc_khz;		/* [l] and have this; 0: none yet */
 };
 
 /**
@@ -76,7 +77,8 @@ void kiln_vm_clock_destroy(struct kiln_vm *vm);
 
 /**
  * kiln_clock_create() - a vCPU's TSC starts at 0, in step with its siblings
- * @vcpu: being created, not loaded; calls kiln_hw->set_tsc
+ * @vcpu: being created, not published; to be loaded first, as the backend is
+ *	told its offset
  */
 void kiln_clock_create(struct kiln_vcpu *vcpu);
 
@@ -202,6 +204,11 @@ int kiln_system_time_write(struct kiln_vcpu *vcpu, u64 val);
 int kiln_wall_clock_write(struct kiln_vcpu *vcpu, u64 val);
 int kiln_steal_write(struct kiln_vcpu *vcpu, u64 val);
 
+/* What was last written by any vCPU: the wall clock is the VM's. */
+u64 kiln_wall_clock_msr(struct kiln_vcpu *vcpu);
+
+/* Parts of the above that the test calls. */
+
 /**
  * kiln_clock_scale() - multiplier and shift from a frequency
  * @khz: ticks per millisecond, not 0
@@ -209,5 +216,13 @@ int kiln_steal_write(struct kiln_vcpu *vcpu, u64 val);
  * @shift: out: likewise
  */
 void kiln_clock_scale(u32 khz, u32 *mul, s8 *shift);
+
+/**
+ * kiln_clock_ticks_to_ns() - as a guest does with its page
+ * @ticks: TSC difference
+ * @mul: of kiln_clock_scale()
+ * @shift: likewise
+ */
+u64 kiln_clock_ticks_to_ns(u64 ticks, u32 mul, s8 shift);
 
 #endif /* KILN_CLOCK_H */

@@ -40,6 +40,7 @@ struct kiln_cpuid_answer {
 struct kiln_cpuid {
 	struct kvm_cpuid_entry2 *entries;
 	u32 nent;
+	bool given;			/* KVM_SET_CPUID2 was done */
 	bool frozen;			/* the vCPU has run: no more changes */
 	u32 caps[NCAPINTS];		/* by X86_FEATURE_x / 32; offered and set */
 	struct kiln_cpuid_answer cache[KILN_CPUID_CACHE];
@@ -112,6 +113,15 @@ int kiln_cpuid_set(struct kiln_vcpu *vcpu, struct kvm_cpuid2 __user *user);
 int kiln_cpuid_get(struct kiln_vcpu *vcpu, struct kvm_cpuid2 __user *user);
 
 /**
+ * kiln_cpuid_create() - before any KVM_SET_CPUID2
+ * @vcpu: being created
+ *
+ * The guest then reads zeros everywhere; user space may set registers as far
+ * as the offer goes.
+ */
+void kiln_cpuid_create(struct kiln_vcpu *vcpu);
+
+/**
  * kiln_cpuid_freeze() - the vCPU enters the guest (for the first time)
  * @cpuid: its CPUID
  */
@@ -163,5 +173,48 @@ void kiln_cpuid(struct kiln_vcpu *vcpu, u32 *eax, u32 *ebx, u32 *ecx, u32 *edx);
  */
 struct kvm_cpuid_entry2 *kiln_cpuid_find(struct kiln_vcpu *vcpu, u32 function,
 					 u32 index);
+
+/* Between cpuid.c and cpuid_offer.c, and for their tests. */
+
+/**
+ * kiln_cpuid_search() - find an entry in a list
+ * @entries: the list
+ * @nent: its length
+ * @function: leaf
+ * @index: sub-leaf, for entries that say it matters
+ *
+ * Return: the first that matches, or NULL.
+ */
+const struct kvm_cpuid_entry2 *
+kiln_cpuid_search(const struct kvm_cpuid_entry2 *entries, u32 nent,
+		  u32 function, u32 index);
+
+/**
+ * kiln_cpuid_replace() - give a vCPU its CPUID
+ * @vcpu: the vCPU
+ * @entries: of kvmalloc() or NULL; belongs to @vcpu upon success
+ * @nent: how many
+ *
+ * Return: 0 or -EINVAL, see kiln_cpuid_set().
+ */
+int kiln_cpuid_replace(struct kiln_vcpu *vcpu,
+		       struct kvm_cpuid_entry2 *entries, u32 nent);
+
+/**
+ * kiln_cpuid_list() - what KVM_GET_SUPPORTED_CPUID shows
+ * @entries: zeroed
+ *
+ * Return: how many were filled in.
+ */
+u32 kiln_cpuid_list(struct kvm_cpuid_entry2 entries[KILN_MAX_CPUID_ENTRIES]);
+
+/**
+ * kiln_cpuid_caps() - feature words of a list, cut to what is offered
+ * @entries: the list
+ * @nent: its length
+ * @caps: filled
+ */
+void kiln_cpuid_caps(const struct kvm_cpuid_entry2 *entries, u32 nent,
+		     u32 caps[NCAPINTS]);
 
 #endif /* KILN_CPUID_H */

@@ -73,4 +73,9 @@ int kiln_msr_create(struct kiln_vcpu *vcpu);
  */
 void kiln_msr_free(struct kiln_vcpu *vcpu);
 
+/**
+ * kiln_msr_table_sorted() - for the test: is the lookup's premise true?
+ */
+bool kiln_msr_table_sorted(void);
+
 #endif /* KILN_MSR_H */

@@ -91,25 +91,10 @@ int kiln_events_set(struct kiln_vcpu *vcpu,
 		    const struct kvm_vcpu_events *events);
 
 /**
- * kiln_debugregs_get() - body of KVM_GET_DEBUGREGS
- * @vcpu: the vCPU
- * @regs: filled
- */
-void kiln_debugregs_get(struct kiln_vcpu *vcpu, struct kvm_debugregs *regs);
-
-/**
- * kiln_debugregs_set() - body of KVM_SET_DEBUGREGS
- * @vcpu: the vCPU
- * @regs: new values
- *
- * Return: 0; -EINVAL for flags or upper halves of DR6 and DR7 that are not 0.
- */
-int kiln_debugregs_set(struct kiln_vcpu *vcpu, const struct kvm_debugregs *regs);
-
-/**
  * kiln_state_reset() - registers after power-up, RESET or INIT
  * @vcpu: the vCPU; the local APIC is not touched, nor is vcpu->mp_state
- * @init: INIT: caches, FPU, MSRs other than EFER stay (SDM vol. 3 table 9-1)
+ * @init: INIT: CR0.CD and CR0.NW, the FPU and MSRs other than EFER stay (SDM
+ *	vol. 3 table 9-1)
  *
  * Calls kiln_hw->vcpu_reset first, then writes general, segment, control and
  * debug registers through the backend. A SIPI then sets CS and RIP with
@@ -146,9 +131,10 @@ int kiln_set_cr0(struct kiln_vcpu *vcpu, u64 val);
 /**
  * kiln_set_cr3() - MOV to CR3
  * @vcpu: the vCPU
- * @val: new value; bit 63 (keep the TLB) is taken if CR4.PCIDE is set
+ * @val: new value; bit 63 (keep translations) may be set if CR4.PCIDE is, but
+ *	they are dropped nevertheless
  *
- * Flushes the guest's translations unless told to keep them, loads PDPTEs.
+ * Loads PDPTEs.
  *
  * Return: 0 or 1.
  */
@@ -182,12 +168,22 @@ u64 kiln_get_cr8(struct kiln_vcpu *vcpu);
  * kiln_set_efer() - WRMSR to IA32_EFER
  * @vcpu: the vCPU
  * @val: new value; LMA is ignored, it follows LME and CR0.PG
- * @host: user space writes: bits offered but not in the guest's CPUID and a
- *	change of LME while paging are let through, and LMA is taken as given
+ * @host: user space writes: bits that are offered but not in the guest's CPUID
+ *	and a change of LME while paging are let through
  *
  * Return: 0 or 1.
  */
 int kiln_set_efer(struct kiln_vcpu *vcpu, u64 val, bool host);
+
+/**
+ * kiln_apic_base_set() - WRMSR to IA32_APIC_BASE
+ * @vcpu: the vCPU, with or without an APIC in the kernel
+ * @val: new value
+ * @host: user space writes: any legal state may be entered from any other
+ *
+ * Return: 0 or 1.
+ */
+int kiln_apic_base_set(struct kiln_vcpu *vcpu, u64 val, bool host);
 
 /**
  * kiln_load_pdptrs() - read the four PDPTEs of PAE paging
@@ -200,20 +196,20 @@ int kiln_set_efer(struct kiln_vcpu *vcpu, u64 val, bool host);
  */
 int kiln_load_pdptrs(struct kiln_vcpu *vcpu, u64 cr3);
 
+/* Results of kiln_get_dr() and kiln_set_dr() beside 0. */
+#define KILN_DR_GP	1
+#define KILN_DR_UD	2
+
 /**
  * kiln_get_dr() - MOV from a debug register
  * @vcpu: the vCPU
  * @n: 0 to 7
  * @val: out
  *
- * Return: 0; 1 where the CPU raises #UD: DR4 and DR5 under CR4.DE.
+ * Return: 0; KILN_DR_UD for DR4 and DR5 under CR4.DE.
  * Checks of the CPL and of DR7.GD are the caller's.
  */
 int kiln_get_dr(struct kiln_vcpu *vcpu, int n, u64 *val);
-
-/* kiln_set_dr() - further results */
-#define KILN_DR_GP	1
-#define KILN_DR_UD	2
 
 /**
  * kiln_set_dr() - MOV to a debug register
@@ -249,7 +245,7 @@ void kiln_inject_ud(struct kiln_vcpu *vcpu);
  * kiln_inject_pf() - raise #PF
  * @vcpu: the vCPU
  * @error: error code
- * @cr2: linear address; into CR2 unless this makes a double fault's second
+ * @cr2: linear address, which CR2 holds even where this ends in a #DF
  */
 void kiln_inject_pf(struct kiln_vcpu *vcpu, u32 error, u64 cr2);
 
@@ -266,16 +262,26 @@ void kiln_inject_db(struct kiln_vcpu *vcpu, u64 dr6);
  * kiln_xstate_create() - allocate a vCPU's FPU state, as after RESET
  * @vcpu: being created
  *
+ * INIT changes nothing of it (SDM vol. 3 table 9-1).
+ *
  * Return: 0 or -ENOMEM.
  */
 int kiln_xstate_create(struct kiln_vcpu *vcpu);
 void kiln_xstate_free(struct kiln_vcpu *vcpu);
 
 /**
- * kiln_xstate_reset() - FPU state of INIT (SDM vol. 3 table 9-1)
- * @vcpu: the vCPU, its state not in the registers; XCR0 becomes 1
+ * kiln_xstate_init() - learn the host's components; part of kiln_cpuid_init()
  */
-void kiln_xstate_reset(struct kiln_vcpu *vcpu);
+void kiln_xstate_init(void);
+
+/**
+ * kiln_xstate_size() - bytes that XSAVE writes
+ * @features: of XCR0 (and IA32_XSS, for the compacted form)
+ * @compacted: form of XSAVEC and XSAVES
+ *
+ * Return: 576 or more (SDM vol. 1 §13.4).
+ */
+u32 kiln_xstate_size(u64 features, bool compacted);
 
 /**
  * kiln_xstate_supported() - bits that XCR0 of a guest may have

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Counters. One row per counter; the row's first word is both the field and
- * the name that KILN_GET_COUNTERS shows.
+ * Counters. A new one is a field here and a row in stats.c.
  */
 #ifndef KILN_STATS_H
 #define KILN_STATS_H
@@ -13,63 +12,53 @@ struct kiln_counters;
 struct kiln_vcpu;
 struct kiln_vm;
 
-/* Per vCPU: written by its thread only (plain ++), read by anyone. */
-#define KILN_VCPU_COUNTERS(X)						\
-	X(exits)		/* from the guest, all causes */	\
-	X(cpuid)							\
-	X(hlt)								\
-	X(msr_read)							\
-	X(msr_write)							\
-	X(pio)								\
-	X(mmio)								\
-	X(fault)		/* second-stage faults on memory */	\
-	X(cr_access)							\
-	X(dr_access)							\
-	X(pause)							\
-	X(irq_exit)		/* host interrupts */			\
-	X(nmi_exit)		/* host NMIs */				\
-	X(irq_window)							\
-	X(nmi_window)							\
-	X(preemption_timer)						\
-	X(apic_access)							\
-	X(eoi_exit)							\
-	X(exception_exit)						\
-	X(halt_poll_hit)	/* woken while polling */		\
-	X(halt_sleep)		/* slept in HLT */			\
-	X(halt_wakeup)		/* woken from it */			\
-	X(irq_injected)							\
-	X(nmi_injected)							\
-	X(exception_injected)						\
-	X(kicks)							\
-	X(tlb_flush)							\
-	X(insn_emulated)						\
-	X(user_exits)		/* to the launcher */			\
-	X(signal_exits)							\
-	X(fpu_loads)
-
-/* Per VM: events of no particular vCPU. */
-#define KILN_VM_COUNTERS(X)						\
-	X(irqfd)		/* interrupts from irqfds */		\
-	X(msi)			/* MSIs from any source */		\
-	X(irq_line)		/* KVM_IRQ_LINE(_STATUS) */		\
-	X(ioeventfd)							\
-	X(notifier)		/* MMU notifier invalidations */	\
-	X(remote_flush)		/* TLB flushes of all vCPUs */		\
-	X(slot_change)
-
-#define KILN_VCPU_COUNTER_FIELD(name)	u64 name;
-#define KILN_VM_COUNTER_FIELD(name)	atomic64_t name;
-
+/*
+ * Per vCPU: written by its thread only (plain ++), read by anyone, who may see
+ * them lag. Exits are counted by cause; @exits is their sum.
+ */
 struct kiln_vcpu_stats {
-	KILN_VCPU_COUNTERS(KILN_VCPU_COUNTER_FIELD)
+	u64 exits;
+	u64 cpuid;
+	u64 hlt;
+	u64 msr_read;
+	u64 msr_write;
+	u64 pio;
+	u64 mmio;
+	u64 fault;		/* second-stage faults on memory */
+	u64 cr_access;
+	u64 dr_access;
+	u64 pause;
+	u64 irq_exit;		/* host interrupts */
+	u64 nmi_exit;		/* host NMIs */
+	u64 irq_window;
+	u64 nmi_window;
+	u64 preemption_timer;
+	u64 apic_access;
+	u64 eoi_exit;
+	u64 exception_exit;
+	/* not exits */
+	u64 halt_poll_hit;	/* woken while polling for an event */
+	u64 halt_sleep;		/* slept in HLT */
+	u64 halt_wakeup;	/* woken from that sleep */
+	u64 irq_injected;
+	u64 nmi_injected;
+	u64 exception_injected;
+	u64 kicks;		/* guest left because another thread wanted */
+	u64 tlb_flush;
+	u64 insn_emulated;
+	u64 user_exits;		/* KVM_RUN returned 0 */
+	u64 signal_exits;	/* KVM_RUN returned -EINTR */
+	u64 fpu_loads;
 };
 
+/* Per VM: events that belong to no particular vCPU. */
 struct kiln_vm_stats {
-	KILN_VM_COUNTERS(KILN_VM_COUNTER_FIELD)
+	atomic64_t irqfd;	/* interrupts raised by irqfds */
+	atomic64_t msi;		/* MSIs from any source */
+	atomic64_t irq_line;	/* KVM_IRQ_LINE(_STATUS) */
+	atomic64_t ioeventfd;	/* eventfds signalled by guest writes */
+	atomic64_t remote_flush; /* TLB flushes of all vCPUs */
 };
-
-#undef KILN_VCPU_COUNTER_FIELD
-#undef KILN_VM_COUNTER_FIELD
 
 /**
  * kiln_vcpu_counters() - body of KILN_GET_COUNTERS on a vCPU
@@ -85,7 +74,8 @@ int kiln_vcpu_counters(struct kiln_vcpu *vcpu,
 
 /**
  * kiln_vm_counters() - body of KILN_GET_COUNTERS on a VM
- * @vm: the VM; its own counters, then the sums of its vCPUs'
+ * @vm: the VM; its own counters, then those of its page tables, then the sums
+ *	of its vCPUs'
  * @user: header with room for nr counters
  *
  * Return, context: as kiln_vcpu_counters().
