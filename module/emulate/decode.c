@@ -211,36 +211,39 @@ static int decode_opcode(struct decoder *d)
 	return d->flags & D_CHECK ? check_opcode(d) : 0;
 }
 
+/* r/m of another size than the operand: MOVZX, MOVSX, MOVSXD, CMPXCHG8B. */
+static u8 other_mem_size(u16 flags, u8 size)
+{
+	if (flags & D_MEM8)
+		return 1;
+	if (flags & D_MEM16)
+		return 2;
+	if (flags & D_MEM64)
+		return 8;
+	return size > 4 ? 4 : size;
+}
+
 static void decode_sizes(struct decoder *d)
 {
+	static const u8 operand[] = { 2, 2, 2, 4, 4 };
+	static const u8 address[] = { 2, 2, 2, 4, 8 };
 	struct kiln_insn *insn = d->insn;
-	bool opsize = insn->prefixes & EMU_PREFIX_OPSIZE;
-	bool addrsize = insn->prefixes & EMU_PREFIX_ADDRSIZE;
-	bool wide = d->mode >= EMU_MODE_PROT32;
+	u8 size = operand[d->mode];
+	u8 addr_size = address[d->mode];
 
+	if (insn->prefixes & EMU_PREFIX_OPSIZE)
+		size = 6 - size;	/* 2 and 4 */
+	if (insn->prefixes & EMU_PREFIX_ADDRSIZE)
+		addr_size = addr_size == 4 ? 2 : 4;
+	if (insn->rex & EMU_REX_W)
+		size = 8;
 	if (d->flags & D_BYTE)
-		insn->size = 1;
-	else if (insn->rex & EMU_REX_W)
-		insn->size = 8;
-	else
-		insn->size = 2 << (wide != opsize);
-
-	if (d->mode == EMU_MODE_LONG64)
-		insn->addr_size = 8 >> addrsize;
-	else
-		insn->addr_size = 2 << (wide != addrsize);
-
-	insn->mem_size = insn->size;
-	if (d->flags & (D_MEM8 | D_MEM16 | D_MEM32 | D_MEM64)) {
-		if (d->flags & D_MEM8)
-			insn->mem_size = 1;
-		else if (d->flags & D_MEM16)
-			insn->mem_size = 2;
-		else if (d->flags & D_MEM64)
-			insn->mem_size = 8;
-		else if (insn->size > 4)
-			insn->mem_size = 4;
-	}
+		size = 1;
+	insn->addr_size = addr_size;
+	insn->size = size;
+	if (d->flags & (D_MEM8 | D_MEM16 | D_MEM32 | D_MEM64))
+		size = other_mem_size(d->flags, size);
+	insn->mem_size = size;
 }
 
 /* Addressing by ModRM of 16-bit code, SDM vol. 2 table 2-1. */
@@ -281,39 +284,51 @@ static int decode_mem16(struct decoder *d)
 	return 0;
 }
 
+/* SIB byte, SDM vol. 2 table 2-3. Base 5 without ModRM.mod is a disp32. */
+static int decode_sib(struct decoder *d, u8 mod, unsigned int *disp_bytes)
+{
+	struct kiln_insn *insn = d->insn;
+	u8 sib, index;
+
+	if (!have(d, 1))
+		return ran_out(d);
+	sib = *d->pos++;
+	index = ((sib >> 3) & 7) | (insn->rex & EMU_REX_X) << 2;
+	if (index != 4) {
+		insn->index = index;
+		insn->scale = sib >> 6;
+	}
+	insn->base = (sib & 7) | (insn->rex & EMU_REX_B) << 3;
+	if ((sib & 7) == 5 && mod == 0) {
+		insn->base = EMU_REG_NONE;
+		*disp_bytes = 4;
+	}
+	return 0;
+}
+
 /* Addressing by ModRM and SIB, SDM vol. 2 tables 2-2 and 2-3, §2.2.1. */
 static int decode_mem(struct decoder *d)
 {
-	static const u8 disp_bytes[3] = { 0, 1, 4 };
+	static const u8 mod_disp[3] = { 0, 1, 4 };
 	struct kiln_insn *insn = d->insn;
 	u8 mod = insn->modrm >> 6;
-	u8 base = insn->modrm & 7;
-	unsigned int bytes = disp_bytes[mod];
-	u8 none = d->mode == EMU_MODE_LONG64 ? EMU_REG_RIP : EMU_REG_NONE;
+	u8 rm = insn->modrm & 7;
+	unsigned int bytes = mod_disp[mod];
+	int err;
 
-	if (base == 4) {
-		u8 sib, index;
-
-		if (!have(d, 1))
-			return ran_out(d);
-		sib = *d->pos++;
-		base = sib & 7;
-		index = ((sib >> 3) & 7) | (insn->rex & EMU_REX_X) << 2;
-		if (index != 4) {
-			insn->index = index;
-			insn->scale = sib >> 6;
-		}
-		none = EMU_REG_NONE;
-	}
-	if (base == 5 && mod == 0) {
-		base = none;
+	if (rm == 4) {
+		err = decode_sib(d, mod, &bytes);
+		if (err)
+			return err;
+	} else if (rm == 5 && mod == 0) {
 		bytes = 4;
+		if (d->mode == EMU_MODE_LONG64)
+			insn->base = EMU_REG_RIP;
 	} else {
-		base |= (insn->rex & EMU_REX_B) << 3;
+		insn->base = rm | (insn->rex & EMU_REX_B) << 3;
 	}
-	insn->base = base;
 	/* ESP and EBP, but not R12 and R13, mean the stack. */
-	if ((base & ~1) == 4 && !(insn->prefixes & EMU_PREFIX_SEG))
+	if ((insn->base & ~1) == 4 && !(insn->prefixes & EMU_PREFIX_SEG))
 		insn->seg = EMU_SS;
 	if (!bytes)
 		return 0;
@@ -412,4 +427,5 @@ int emulate_decode(struct kiln_insn *insn, const u8 *bytes, unsigned int len,
 	insn->length = d.pos - bytes;
 	return 0;
 }
+
 KILN_EXPORT_FOR_KUNIT(emulate_decode);

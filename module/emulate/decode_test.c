@@ -9,6 +9,8 @@
  */
 #include <kunit/test.h>
 #include <linux/errno.h>
+#include <linux/kernel.h>
+#include <linux/stdarg.h>
 #include <linux/types.h>
 
 #include "emulate.h"
@@ -268,9 +270,15 @@ struct text {
 	unsigned int len;
 };
 
-#define add(text, ...)							\
-	((text)->len += snprintf((text)->buf + (text)->len,		\
-				 sizeof((text)->buf) - (text)->len, __VA_ARGS__))
+static __printf(2, 3) void add(struct text *text, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	text->len += vsnprintf(text->buf + text->len,
+			       sizeof(text->buf) - text->len, format, args);
+	va_end(args);
+}
 
 static void add_signed(struct text *text, const char *mark, s64 value)
 {

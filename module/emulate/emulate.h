@@ -176,7 +176,9 @@ int emulate_decode(struct kiln_insn *insn, const u8 *bytes, unsigned int len,
  * @EMU_FAULT: the guest is to get the exception in ctxt->fault
  * @EMU_IO: user space has to answer first; run the same instruction again from
  *	the start afterwards, with the accesses already made replayed
- * @EMU_RETRY: (->cmpxchg only) memory no longer held @old; nothing was written
+ * @EMU_RETRY: (callbacks only, and emulate_fetch_insn()) the guest changes what
+ *	is being looked at; nothing was written; it shall execute the
+ *	instruction again. ->exchange says so if memory no longer held @old
  * @EMU_UNHANDLEABLE: not something this room (or the callback) does
  */
 enum emulate_result {
@@ -252,7 +254,7 @@ struct emulate_ctxt;
  * @read: @access is EMU_ACCESS_*; EMU_ACCESS_WRITE for the read half of a
  *	read-modify-write
  * @write: plain store
- * @cmpxchg: for LOCK and XCHG: store @new if memory still holds @old, as one
+ * @exchange: for LOCK and XCHG: store @new if memory still holds @old, as one
  *	atomic operation where memory is RAM; device memory may take it as a
  *	plain store. @old was read just before with EMU_ACCESS_WRITE
  * @segment: fill @out for enum emulate_seg @seg. Called only where the value
@@ -265,9 +267,9 @@ struct emulate_ops {
 				    unsigned int access);
 	enum emulate_result (*write)(struct emulate_ctxt *ctxt, u64 linear,
 				     const void *buf, unsigned int len);
-	enum emulate_result (*cmpxchg)(struct emulate_ctxt *ctxt, u64 linear,
-				       const void *old, const void *new,
-				       unsigned int len);
+	enum emulate_result (*exchange)(struct emulate_ctxt *ctxt, u64 linear,
+					const void *old, const void *new,
+					unsigned int len);
 	void (*segment)(struct emulate_ctxt *ctxt, enum emulate_seg seg,
 			struct emulate_segment *out);
 };
@@ -288,7 +290,7 @@ struct emulate_ops {
  * @check_alignment: CR0.AM, RFLAGS.AC and @cpl == 3 are all set: misaligned
  *	data is #AC
  * @again: out: RIP was left on the instruction on purpose (REP has iterations
- *	left, or a locked operation lost a race): the guest state is that of an
+ *	left, or a callback said EMU_RETRY): the guest state is that of an
  *	instruction boundary, so interrupts may be taken; then either enter the
  *	guest, or call emulate_insn() again
  * @insn: the decoded instruction
@@ -323,8 +325,8 @@ struct emulate_ctxt {
  * does.
  *
  * Return: EMU_DONE; EMU_FAULT: fetching or decoding raised ctxt->fault; EMU_IO
- * as ops->read said; EMU_UNHANDLEABLE: unknown instruction or code in memory
- * that ops->read will not fetch from.
+ * or EMU_RETRY as ops->read said; EMU_UNHANDLEABLE: unknown instruction or code
+ * in memory that ops->read will not fetch from.
  */
 enum emulate_result emulate_fetch_insn(struct emulate_ctxt *ctxt, u8 *bytes,
 				       unsigned int *len);

@@ -68,16 +68,9 @@ static enum emulate_result store(struct emulate_ctxt *ctxt, u64 linear,
 	const struct kiln_insn *insn = &ctxt->insn;
 
 	if ((insn->prefixes & EMU_PREFIX_LOCK) || insn->op == OP_XCHG)
-		return ctxt->ops->cmpxchg(ctxt, linear, &old, &new,
-					  insn->mem_size);
+		return ctxt->ops->exchange(ctxt, linear, &old, &new,
+					   insn->mem_size);
 	return ctxt->ops->write(ctxt, linear, &new, insn->mem_size);
-}
-
-/* A locked store that lost its race: the guest is to execute it again. */
-static enum emulate_result lost_race(struct emulate_ctxt *ctxt)
-{
-	ctxt->again = true;
-	return EMU_DONE;
 }
 
 /*
@@ -212,8 +205,6 @@ static enum emulate_result execute_mem(struct emulate_ctxt *ctxt)
 	}
 	if (uses & WRITES_DST) {
 		result = store(ctxt, linear, alu.dst, alu.result);
-		if (result == EMU_RETRY)
-			return lost_race(ctxt);
 		if (result != EMU_DONE)
 			return result;
 	}
@@ -302,8 +293,6 @@ static enum emulate_result execute_cmpxchg8b(struct emulate_ctxt *ctxt)
 	if (result != EMU_DONE)
 		return result;
 	result = store(ctxt, linear, old, old == expected ? new : old);
-	if (result == EMU_RETRY)
-		return lost_race(ctxt);
 	if (result != EMU_DONE)
 		return result;
 
@@ -318,13 +307,10 @@ static enum emulate_result execute_cmpxchg8b(struct emulate_ctxt *ctxt)
 	return EMU_DONE;
 }
 
-enum emulate_result emulate_insn(struct emulate_ctxt *ctxt)
+static enum emulate_result execute(struct emulate_ctxt *ctxt)
 {
 	const struct kiln_insn *insn = &ctxt->insn;
 
-	if (insn->kind != EMU_KIND_EXEC)
-		return EMU_UNHANDLEABLE;
-	ctxt->again = false;
 	if (insn->form == FORM_RM)
 		return execute_to_reg(ctxt);
 	if (insn->form == FORM_STRING)
@@ -335,12 +321,28 @@ enum emulate_result emulate_insn(struct emulate_ctxt *ctxt)
 		return execute_cmpxchg8b(ctxt);
 	return execute_mem(ctxt);
 }
+
+enum emulate_result emulate_insn(struct emulate_ctxt *ctxt)
+{
+	enum emulate_result result;
+
+	if (ctxt->insn.kind != EMU_KIND_EXEC)
+		return EMU_UNHANDLEABLE;
+	ctxt->again = false;
+	result = execute(ctxt);
+	if (result != EMU_RETRY)
+		return result;
+	ctxt->again = true;
+	return EMU_DONE;
+}
+
 KILN_EXPORT_FOR_KUNIT(emulate_insn);
 
 bool emulate_is_store(const struct kiln_insn *insn)
 {
 	return insn->has_mem && insn->op == OP_MOV && insn->form != FORM_RM;
 }
+
 KILN_EXPORT_FOR_KUNIT(emulate_is_store);
 
 bool emulate_is_load(const struct kiln_insn *insn)
@@ -348,18 +350,21 @@ bool emulate_is_load(const struct kiln_insn *insn)
 	return insn->has_mem && insn->form == FORM_RM &&
 	       insn->op >= OP_MOV && insn->op <= OP_MOVSX;
 }
+
 KILN_EXPORT_FOR_KUNIT(emulate_is_load);
 
 u64 emulate_store_value(const struct emulate_ctxt *ctxt)
 {
 	return source_value(ctxt);
 }
+
 KILN_EXPORT_FOR_KUNIT(emulate_store_value);
 
 void emulate_finish_store(struct emulate_ctxt *ctxt)
 {
 	retire(ctxt);
 }
+
 KILN_EXPORT_FOR_KUNIT(emulate_finish_store);
 
 void emulate_finish_load(struct emulate_ctxt *ctxt, u64 value)
@@ -370,4 +375,5 @@ void emulate_finish_load(struct emulate_ctxt *ctxt, u64 value)
 	write_reg(ctxt, insn->reg, extend(insn, value), insn->size);
 	retire(ctxt);
 }
+
 KILN_EXPORT_FOR_KUNIT(emulate_finish_load);

@@ -101,9 +101,9 @@ static enum emulate_result test_write(struct emulate_ctxt *ctxt, u64 linear,
 	return result;
 }
 
-static enum emulate_result test_cmpxchg(struct emulate_ctxt *ctxt, u64 linear,
-					const void *old, const void *new,
-					unsigned int len)
+static enum emulate_result test_exchange(struct emulate_ctxt *ctxt, u64 linear,
+					 const void *old, const void *new,
+					 unsigned int len)
 {
 	enum emulate_result result;
 	u8 *where;
@@ -126,7 +126,7 @@ static void test_segment(struct emulate_ctxt *ctxt, enum emulate_seg seg,
 static const struct emulate_ops test_ops = {
 	.read = test_read,
 	.write = test_write,
-	.cmpxchg = test_cmpxchg,
+	.exchange = test_exchange,
 	.segment = test_segment,
 };
 
@@ -186,14 +186,18 @@ struct state {
 	u64 flags;		/* without FIXED */
 };
 
+struct bytes {
+	const char *bytes;
+	unsigned int len;
+};
+
 struct exec_case {
 	enum emulate_mode mode;
-	unsigned int len;
-	const char *bytes;
+	struct bytes code;
 	struct state in, out;
 };
 
-#define BYTES(string)		sizeof(string) - 1, string
+#define BYTES(string)	{ string, sizeof(string) - 1 }
 
 /* The operand is at (%rdi), (%edi) or (%di): ModRM.rm = 7, or 5 in 16 bits. */
 static const struct exec_case cases[] = {
@@ -233,6 +237,13 @@ static const struct exec_case cases[] = {
 	  { .rax = 0x12345678, .mem = 0x5678 } },
 	{ REAL, BYTES("\x66\x8b\x05"), { .mem = 0x12345678 },
 	  { .rax = 0x12345678, .mem = 0x12345678 } },
+	{ L64, BYTES("\x8b\x04\x8f"), { .rcx = 1, .mem = 0x1122334411223344 },
+	  { .rax = 0x11223344, .rcx = 1, .mem = 0x1122334411223344 } },
+	{ L64, BYTES("\x8b\xc1"), { .rax = -1, .rcx = -2 },
+	  { .rax = 0xfffffffe, .rcx = -2 } },
+	{ L64, BYTES("\x88\xe9"), { .rcx = 0x1122 }, { .rcx = 0x1111 } },
+	{ L64, BYTES("\x66\xc7\xc0\x34\x12"), { .rax = -1 },
+	  { .rax = 0xffffffffffff1234 } },
 	/* MOVZX, MOVSX */
 	{ L64, BYTES("\x0f\xb6\x07"), { .rax = -1, .mem = 0x80 },
 	  { .rax = 0x80, .mem = 0x80 } },
@@ -347,7 +358,7 @@ static void case_init(struct kunit *test, struct machine *m,
 {
 	machine_init(m, c->mode);
 	set_state(m, &c->in);
-	KUNIT_ASSERT_EQ_MSG(test, machine_decode(m, c->bytes, c->len), 0,
+	KUNIT_ASSERT_EQ_MSG(test, machine_decode(m, c->code.bytes, c->code.len), 0,
 			    "case %u", (unsigned int)(c - cases));
 }
 
@@ -369,7 +380,7 @@ static void expect_case(struct kunit *test, const struct exec_case *c)
 			    "case %u: memory", nr);
 	KUNIT_EXPECT_EQ_MSG(test, m.ctxt.rflags, c->out.flags | FIXED,
 			    "case %u: flags", nr);
-	KUNIT_EXPECT_EQ_MSG(test, m.ctxt.rip, rip + c->len, "case %u: rip", nr);
+	KUNIT_EXPECT_EQ_MSG(test, m.ctxt.rip, rip + c->code.len, "case %u: rip", nr);
 	KUNIT_EXPECT_FALSE(test, m.ctxt.again);
 }
 
@@ -479,32 +490,46 @@ static void a_lost_race_is_executed_again(struct kunit *test)
 	}
 }
 
+static void a_read_may_ask_for_another_try(struct kunit *test)
+{
+	struct machine m, before;
+
+	machine_init(&m, L64);
+	m.gpr[1] = 3;
+	machine_decode(&m, "\xf3\xa5", 2);
+	before = m;
+	m.trap.at = 0;
+	m.trap.with = EMU_RETRY;
+	KUNIT_EXPECT_EQ(test, emulate_insn(&m.ctxt), EMU_DONE);
+	KUNIT_EXPECT_TRUE(test, m.ctxt.again);
+	expect_unchanged(test, &m, &before, 0);
+}
+
 /* A read whose write follows is announced, so that #PF says W. */
 static void reads_announce_the_write_that_follows(struct kunit *test)
 {
 	static const struct {
-		unsigned int len;
-		const char *bytes;
+		struct bytes code;
 		unsigned int access;
 	} rows[] = {
-		{ BYTES("\x01\x07"), .access = EMU_ACCESS_WRITE },
-		{ BYTES("\x87\x07"), .access = EMU_ACCESS_WRITE },
-		{ BYTES("\x0f\xb1\x0f"), .access = EMU_ACCESS_WRITE },
-		{ BYTES("\x0f\xab\x07"), .access = EMU_ACCESS_WRITE },
-		{ BYTES("\x0f\xc7\x0f"), .access = EMU_ACCESS_WRITE },
-		{ BYTES("\x39\x07"), .access = EMU_ACCESS_READ },
-		{ BYTES("\x0f\xa3\x07"), .access = EMU_ACCESS_READ },
-		{ BYTES("\x85\x07"), .access = EMU_ACCESS_READ },
-		{ BYTES("\x03\x07"), .access = EMU_ACCESS_READ },
-		{ BYTES("\x8b\x07"), .access = EMU_ACCESS_READ },
-		{ BYTES("\xa5"), .access = EMU_ACCESS_READ },
+		{ BYTES("\x01\x07"), EMU_ACCESS_WRITE },
+		{ BYTES("\x87\x07"), EMU_ACCESS_WRITE },
+		{ BYTES("\x0f\xb1\x0f"), EMU_ACCESS_WRITE },
+		{ BYTES("\x0f\xab\x07"), EMU_ACCESS_WRITE },
+		{ BYTES("\x0f\xc7\x0f"), EMU_ACCESS_WRITE },
+		{ BYTES("\x39\x07"), EMU_ACCESS_READ },
+		{ BYTES("\x0f\xa3\x07"), EMU_ACCESS_READ },
+		{ BYTES("\x85\x07"), EMU_ACCESS_READ },
+		{ BYTES("\x03\x07"), EMU_ACCESS_READ },
+		{ BYTES("\x8b\x07"), EMU_ACCESS_READ },
+		{ BYTES("\xa5"), EMU_ACCESS_READ },
 	};
 	struct machine m;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		machine_init(&m, L64);
-		machine_decode(&m, rows[i].bytes, rows[i].len);
+		machine_decode(&m, rows[i].code.bytes, rows[i].code.len);
 		KUNIT_EXPECT_EQ(test, emulate_insn(&m.ctxt), EMU_DONE);
 		KUNIT_EXPECT_EQ_MSG(test, m.last_access, rows[i].access,
 				    "row %u", i);
@@ -671,6 +696,31 @@ static void eip_wraps_at_4_gib(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, m.ctxt.rip, 0);
 }
 
+/* Every way to memory checks its address before it touches anything. */
+static void bad_addresses_fault_everywhere(struct kunit *test)
+{
+	static const struct bytes rows[] = {
+		BYTES("\x8b\x07"), BYTES("\x89\x07"), BYTES("\x01\x07"),
+		BYTES("\xf0\x01\x07"), BYTES("\x0f\xc7\x0f"),
+		BYTES("\x0f\xa3\x07"), BYTES("\xaa"), BYTES("\xac"),
+	};
+	struct machine m, before;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		machine_init(&m, L64);
+		m.gpr[6] = 0x800000000000;
+		m.gpr[7] = 0x800000000000;
+		machine_decode(&m, rows[i].bytes, rows[i].len);
+		before = m;
+		KUNIT_EXPECT_EQ_MSG(test, emulate_insn(&m.ctxt), EMU_FAULT,
+				    "row %u", i);
+		KUNIT_EXPECT_EQ(test, m.ctxt.fault.vector, EMU_VEC_GP);
+		KUNIT_EXPECT_EQ(test, m.accesses, 0);
+		expect_unchanged(test, &m, &before, i);
+	}
+}
+
 /* A fault of the destination's segment comes before any write. */
 static void faulting_segments_leave_all_as_it_was(struct kunit *test)
 {
@@ -688,15 +738,12 @@ static void faulting_segments_leave_all_as_it_was(struct kunit *test)
 
 static void what_is_not_ours_is_refused(struct kunit *test)
 {
-	static const struct {
-		const char *bytes;
-		unsigned int len;
-	} rows[] = {
-		{ "\x0f\xa2", 2 },
-		{ "\x0f\x10\x07", 3 },
-		{ "\x66\x0f\x7f\x07", 4 },
-		{ "\x6c", 1 },
-		{ "\xf0\x48\x0f\xc7\x0f", 5 },
+	static const struct bytes rows[] = {
+		BYTES("\x0f\xa2"),
+		BYTES("\x0f\x10\x07"),
+		BYTES("\x66\x0f\x7f\x07"),
+		BYTES("\x6c"),
+		BYTES("\xf0\x48\x0f\xc7\x0f"),
 	};
 	struct machine m, before;
 	unsigned int i;
@@ -717,6 +764,7 @@ static struct kunit_case emulate_execute_cases[] = {
 	KUNIT_CASE(unfinished_accesses_change_nothing),
 	KUNIT_CASE(fast_way_equals_the_long_one),
 	KUNIT_CASE(a_lost_race_is_executed_again),
+	KUNIT_CASE(a_read_may_ask_for_another_try),
 	KUNIT_CASE(reads_announce_the_write_that_follows),
 	KUNIT_CASE(string_instructions_move_and_step),
 	KUNIT_CASE(rep_goes_one_iteration_at_a_time),
@@ -727,6 +775,7 @@ static struct kunit_case emulate_execute_cases[] = {
 	KUNIT_CASE(addresses_wrap_at_their_size),
 	KUNIT_CASE(rip_relative_counts_from_the_next_instruction),
 	KUNIT_CASE(eip_wraps_at_4_gib),
+	KUNIT_CASE(bad_addresses_fault_everywhere),
 	KUNIT_CASE(faulting_segments_leave_all_as_it_was),
 	KUNIT_CASE(what_is_not_ours_is_refused),
 	{ }

@@ -116,6 +116,7 @@ enum emulate_result emulate_linear(struct emulate_ctxt *ctxt,
 		return fault_zero(ctxt, EMU_VEC_AC);
 	return EMU_DONE;
 }
+
 KILN_EXPORT_FOR_KUNIT(emulate_linear);
 
 /*
@@ -196,4 +197,5 @@ enum emulate_result emulate_fetch_insn(struct emulate_ctxt *ctxt, u8 *bytes,
 	}
 	return decode_result(ctxt, err);
 }
+
 KILN_EXPORT_FOR_KUNIT(emulate_fetch_insn);

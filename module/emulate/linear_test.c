@@ -15,7 +15,12 @@
 #define P32	EMU_MODE_PROT32
 #define L64	EMU_MODE_LONG64
 
-#define BYTES_LEN(string)	string, sizeof(string) - 1
+struct bytes {
+	const char *bytes;
+	unsigned int len;
+};
+
+#define BYTES(string)	((struct bytes){ string, sizeof(string) - 1 })
 
 /* The only segment there is. */
 static void test_segment(struct emulate_ctxt *ctxt, enum emulate_seg seg,
@@ -209,7 +214,7 @@ static const struct emulate_ops code_ops = {
 };
 
 static struct code *code_init(struct kunit *test, enum emulate_mode mode,
-			      u64 rip, const char *bytes, unsigned int len)
+			      u64 rip, struct bytes bytes)
 {
 	struct code *code = kunit_kzalloc(test, sizeof(*code), GFP_KERNEL);
 
@@ -222,7 +227,8 @@ static struct code *code_init(struct kunit *test, enum emulate_mode mode,
 	code->cs.limit = 0xffffffff;
 	code->cs.type = 0xb;
 	code->second_present = true;
-	memcpy(&code->page[0][0] + (rip - 0x1000), bytes, len);
+	memcpy(&code->page[0][0] + (rip - 0x1000), bytes.bytes,
+	       bytes.len);
 	return code;
 }
 
@@ -232,14 +238,14 @@ static void fetch_reads_the_second_page_only_if_needed(struct kunit *test)
 	u8 bytes[EMU_INSN_MAX];
 	unsigned int len;
 
-	code = code_init(test, L64, 0x1ffe, BYTES_LEN("\x89\x07"));
+	code = code_init(test, L64, 0x1ffe, BYTES("\x89\x07"));
 	code->second_present = false;
 	KUNIT_EXPECT_EQ(test, emulate_fetch_insn(&code->ctxt, bytes, &len),
 			EMU_DONE);
 	KUNIT_EXPECT_EQ(test, len, 2);
 	KUNIT_EXPECT_EQ(test, code->ctxt.insn.length, 2);
 
-	code = code_init(test, L64, 0x1ffe, BYTES_LEN("\x89\x47\x10"));
+	code = code_init(test, L64, 0x1ffe, BYTES("\x89\x47\x10"));
 	KUNIT_EXPECT_EQ(test, emulate_fetch_insn(&code->ctxt, bytes, &len),
 			EMU_DONE);
 	KUNIT_EXPECT_EQ(test, len, 15);
@@ -261,7 +267,7 @@ static void fetch_honours_the_code_segment(struct kunit *test)
 	unsigned int len;
 
 	/* the limit cuts the instruction, in the page and at its end */
-	code = code_init(test, P32, 0x1100, BYTES_LEN("\x89\x47\x10"));
+	code = code_init(test, P32, 0x1100, BYTES("\x89\x47\x10"));
 	code->cs.limit = 0x1101;
 	KUNIT_EXPECT_EQ(test, emulate_fetch_insn(&code->ctxt, bytes, &len),
 			EMU_FAULT);
@@ -270,14 +276,14 @@ static void fetch_honours_the_code_segment(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, emulate_fetch_insn(&code->ctxt, bytes, &len),
 			EMU_DONE);
 
-	code = code_init(test, P32, 0x1ffe, BYTES_LEN("\x89\x47\x10"));
+	code = code_init(test, P32, 0x1ffe, BYTES("\x89\x47\x10"));
 	code->cs.limit = 0x1fff;
 	code->second_present = false;
 	KUNIT_EXPECT_EQ(test, emulate_fetch_insn(&code->ctxt, bytes, &len),
 			EMU_FAULT);
 	KUNIT_EXPECT_EQ(test, code->ctxt.fault.vector, EMU_VEC_GP);
 
-	code = code_init(test, L64, 0x1100, BYTES_LEN("\x89\x07"));
+	code = code_init(test, L64, 0x1100, BYTES("\x89\x07"));
 	code->ctxt.rip = 1ULL << 47;
 	KUNIT_EXPECT_EQ(test, emulate_fetch_insn(&code->ctxt, bytes, &len),
 			EMU_FAULT);
@@ -291,20 +297,20 @@ static void fetch_raises_what_decoding_found(struct kunit *test)
 	u8 bytes[EMU_INSN_MAX];
 	unsigned int len;
 
-	code = code_init(test, L64, 0x1100, BYTES_LEN("\xf0\x89\x07"));
+	code = code_init(test, L64, 0x1100, BYTES("\xf0\x89\x07"));
 	KUNIT_EXPECT_EQ(test, emulate_fetch_insn(&code->ctxt, bytes, &len),
 			EMU_FAULT);
 	KUNIT_EXPECT_EQ(test, code->ctxt.fault.vector, EMU_VEC_UD);
 	KUNIT_EXPECT_FALSE(test, code->ctxt.fault.has_error);
 
-	code = code_init(test, L64, 0x1ffa, BYTES_LEN("\x3e\x3e\x3e\x3e\x3e\x3e"
+	code = code_init(test, L64, 0x1ffa, BYTES("\x3e\x3e\x3e\x3e\x3e\x3e"
 		"\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x3e\x89\x07"));
 	KUNIT_EXPECT_EQ(test, emulate_fetch_insn(&code->ctxt, bytes, &len),
 			EMU_FAULT);
 	KUNIT_EXPECT_EQ(test, code->ctxt.fault.vector, EMU_VEC_GP);
 	KUNIT_EXPECT_TRUE(test, code->ctxt.fault.has_error);
 
-	code = code_init(test, L64, 0x1100, BYTES_LEN("\xc5\xf8\x10\x07"));
+	code = code_init(test, L64, 0x1100, BYTES("\xc5\xf8\x10\x07"));
 	KUNIT_EXPECT_EQ(test, emulate_fetch_insn(&code->ctxt, bytes, &len),
 			EMU_UNHANDLEABLE);
 	KUNIT_EXPECT_EQ(test, len, 15);

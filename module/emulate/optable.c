@@ -14,26 +14,57 @@
 #define PREFIX			ROW(OP_PREFIX, FORM_NONE, 0)
 #define GROUP(group, flags)	ROW(OP_GROUP, group, D_MODRM | (flags))
 
-/* The six forms that ADD to CMP have at opcodes base to base + 5. */
-#define ALU(base, op, lock)						  \
-	[(base) + 0] = ROW(op, FORM_MR, D_MODRM | D_BYTE | (lock)),	  \
-	[(base) + 1] = ROW(op, FORM_MR, D_MODRM | (lock)),		  \
-	[(base) + 2] = ROW(op, FORM_RM, D_MODRM | D_BYTE),		  \
-	[(base) + 3] = ROW(op, FORM_RM, D_MODRM),			  \
-	[(base) + 4] = ROW(op, FORM_MI, D_BYTE | D_IMM8),		  \
-	[(base) + 5] = ROW(op, FORM_MI, D_IMMZ)
-
 #define SSE_MOVE	OTHER(D_MODRM)
 
 const struct insn_desc insn_one[256] = {
-	ALU(0x00, OP_ADD, D_LOCK),
-	ALU(0x08, OP_OR, D_LOCK),
-	ALU(0x10, OP_ADC, D_LOCK),
-	ALU(0x18, OP_SBB, D_LOCK),
-	ALU(0x20, OP_AND, D_LOCK),
-	ALU(0x28, OP_SUB, D_LOCK),
-	ALU(0x30, OP_XOR, D_LOCK),
-	ALU(0x38, OP_CMP, 0),
+	[0x00] = ROW(OP_ADD, FORM_MR, D_MODRM | D_BYTE | D_LOCK),
+	[0x01] = ROW(OP_ADD, FORM_MR, D_MODRM | D_LOCK),
+	[0x02] = ROW(OP_ADD, FORM_RM, D_MODRM | D_BYTE),
+	[0x03] = ROW(OP_ADD, FORM_RM, D_MODRM),
+	[0x04] = ROW(OP_ADD, FORM_MI, D_BYTE | D_IMM8),
+	[0x05] = ROW(OP_ADD, FORM_MI, D_IMMZ),
+	[0x08] = ROW(OP_OR, FORM_MR, D_MODRM | D_BYTE | D_LOCK),
+	[0x09] = ROW(OP_OR, FORM_MR, D_MODRM | D_LOCK),
+	[0x0a] = ROW(OP_OR, FORM_RM, D_MODRM | D_BYTE),
+	[0x0b] = ROW(OP_OR, FORM_RM, D_MODRM),
+	[0x0c] = ROW(OP_OR, FORM_MI, D_BYTE | D_IMM8),
+	[0x0d] = ROW(OP_OR, FORM_MI, D_IMMZ),
+	[0x10] = ROW(OP_ADC, FORM_MR, D_MODRM | D_BYTE | D_LOCK),
+	[0x11] = ROW(OP_ADC, FORM_MR, D_MODRM | D_LOCK),
+	[0x12] = ROW(OP_ADC, FORM_RM, D_MODRM | D_BYTE),
+	[0x13] = ROW(OP_ADC, FORM_RM, D_MODRM),
+	[0x14] = ROW(OP_ADC, FORM_MI, D_BYTE | D_IMM8),
+	[0x15] = ROW(OP_ADC, FORM_MI, D_IMMZ),
+	[0x18] = ROW(OP_SBB, FORM_MR, D_MODRM | D_BYTE | D_LOCK),
+	[0x19] = ROW(OP_SBB, FORM_MR, D_MODRM | D_LOCK),
+	[0x1a] = ROW(OP_SBB, FORM_RM, D_MODRM | D_BYTE),
+	[0x1b] = ROW(OP_SBB, FORM_RM, D_MODRM),
+	[0x1c] = ROW(OP_SBB, FORM_MI, D_BYTE | D_IMM8),
+	[0x1d] = ROW(OP_SBB, FORM_MI, D_IMMZ),
+	[0x20] = ROW(OP_AND, FORM_MR, D_MODRM | D_BYTE | D_LOCK),
+	[0x21] = ROW(OP_AND, FORM_MR, D_MODRM | D_LOCK),
+	[0x22] = ROW(OP_AND, FORM_RM, D_MODRM | D_BYTE),
+	[0x23] = ROW(OP_AND, FORM_RM, D_MODRM),
+	[0x24] = ROW(OP_AND, FORM_MI, D_BYTE | D_IMM8),
+	[0x25] = ROW(OP_AND, FORM_MI, D_IMMZ),
+	[0x28] = ROW(OP_SUB, FORM_MR, D_MODRM | D_BYTE | D_LOCK),
+	[0x29] = ROW(OP_SUB, FORM_MR, D_MODRM | D_LOCK),
+	[0x2a] = ROW(OP_SUB, FORM_RM, D_MODRM | D_BYTE),
+	[0x2b] = ROW(OP_SUB, FORM_RM, D_MODRM),
+	[0x2c] = ROW(OP_SUB, FORM_MI, D_BYTE | D_IMM8),
+	[0x2d] = ROW(OP_SUB, FORM_MI, D_IMMZ),
+	[0x30] = ROW(OP_XOR, FORM_MR, D_MODRM | D_BYTE | D_LOCK),
+	[0x31] = ROW(OP_XOR, FORM_MR, D_MODRM | D_LOCK),
+	[0x32] = ROW(OP_XOR, FORM_RM, D_MODRM | D_BYTE),
+	[0x33] = ROW(OP_XOR, FORM_RM, D_MODRM),
+	[0x34] = ROW(OP_XOR, FORM_MI, D_BYTE | D_IMM8),
+	[0x35] = ROW(OP_XOR, FORM_MI, D_IMMZ),
+	[0x38] = ROW(OP_CMP, FORM_MR, D_MODRM | D_BYTE),
+	[0x39] = ROW(OP_CMP, FORM_MR, D_MODRM),
+	[0x3a] = ROW(OP_CMP, FORM_RM, D_MODRM | D_BYTE),
+	[0x3b] = ROW(OP_CMP, FORM_RM, D_MODRM),
+	[0x3c] = ROW(OP_CMP, FORM_MI, D_BYTE | D_IMM8),
+	[0x3d] = ROW(OP_CMP, FORM_MI, D_IMMZ),
 	[0x26] = PREFIX,					/* ES */
 	[0x2e] = PREFIX,					/* CS */
 	[0x36] = PREFIX,					/* SS */

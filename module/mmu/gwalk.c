@@ -3,23 +3,24 @@
  * The walk: read an entry per level, remember what the levels allow, compare
  * with what is asked (SDM vol. 3 §4.3 to §4.7), then mark what was used.
  */
+#include <linux/bits.h>
 #include <linux/errno.h>
 #include <linux/types.h>
 
 #include "compat.h"
 #include "gwalk.h"
 
-#define CR0_WP		(1ULL << 16)
-#define CR0_PG		(1ULL << 31)
-#define CR4_PSE		(1ULL << 4)
-#define CR4_PAE		(1ULL << 5)
-#define CR4_LA57	(1ULL << 12)
-#define CR4_SMEP	(1ULL << 20)
-#define CR4_SMAP	(1ULL << 21)
-#define CR4_PKE		(1ULL << 22)
-#define EFER_LMA	(1ULL << 10)
-#define EFER_NXE	(1ULL << 11)
-#define RFLAGS_AC	(1ULL << 18)
+#define GW_CR0_WP	BIT_ULL(16)
+#define GW_CR0_PG	BIT_ULL(31)
+#define GW_CR4_PSE	BIT_ULL(4)
+#define GW_CR4_PAE	BIT_ULL(5)
+#define GW_CR4_LA57	BIT_ULL(12)
+#define GW_CR4_SMEP	BIT_ULL(20)
+#define GW_CR4_SMAP	BIT_ULL(21)
+#define GW_CR4_PKE	BIT_ULL(22)
+#define GW_EFER_LMA	BIT_ULL(10)
+#define GW_EFER_NXE	BIT_ULL(11)
+#define GW_RFLAGS_AC	BIT_ULL(18)
 
 /* Bits of an entry, SDM vol. 3 §4.5.5 */
 #define ENTRY_P		0x01ULL
@@ -28,10 +29,11 @@
 #define ENTRY_A		0x20ULL
 #define ENTRY_D		0x40ULL
 #define ENTRY_PS	0x80ULL
-#define ENTRY_NX	(1ULL << 63)
+#define ENTRY_NX	BIT_ULL(63)
 #define ENTRY_PKEY(e)	(((e) >> 59) & 0xf)
 
-#define ADDRESS_BITS	52
+#define PAGE_BITS	12	/* shift of the lowest level */
+
 #define DENY_READ	0x1
 #define DENY_WRITE	0x2
 
@@ -44,29 +46,39 @@ static u64 bits(unsigned int hi, unsigned int lo)
 	return lo > hi ? 0 : (~0ULL >> (63 - hi)) & (~0ULL << lo);
 }
 
+#define ADDRESS		(~0ULL >> 12 & ~0xfffULL)	/* bits 51 to 12 */
+
+/**
+ * struct paging - a paging mode
+ * @top_shift: the top table's index is at this bit of the linear address
+ * @index_bits: so many bits are the index; the next lower level's follow
+ * @entry_size: bytes
+ */
 struct paging {
-	u8 levels;
+	u8 top_shift;
 	u8 index_bits;
 	u8 entry_size;
 };
 
-static const struct paging paging_32 = { 2, 10, 4 };
-static const struct paging paging_pae = { 2, 9, 8 };	/* below the PDPTE */
-static const struct paging paging_4 = { 4, 9, 8 };
-static const struct paging paging_5 = { 5, 9, 8 };
+static const struct paging paging_32 = { 22, 10, 4 };
+static const struct paging paging_pae = { 21, 9, 8 };	/* below the PDPTE */
+static const struct paging paging_4 = { 39, 9, 8 };
+static const struct paging paging_5 = { 48, 9, 8 };
 
 struct walk {
 	const struct gwalk_state *st;
 	const struct paging *paging;
 	u64 linear;
-	u64 table;		/* gpa of the table at the current level */
+	u64 table;		/* gpa of the top table */
 	u64 reserved;		/* must be clear in every entry */
-	u64 allowed;		/* AND of all entries: W and U */
-	u64 nx;			/* OR of all entries: NX */
+	u64 all;		/* AND of all entries: W, U, A */
+	u64 any;		/* OR of all entries: NX */
+	u64 leaf;		/* the last entry */
 	u32 access;
-	u8 level;		/* of the entry last read; the leaf's, at the end */
-	u64 gpa[MAX_LEVELS + 1];
-	u64 entry[MAX_LEVELS + 1];
+	u8 shift;		/* log2 of the page's size */
+	u8 nr;			/* of entries read */
+	u64 gpa[MAX_LEVELS];
+	u64 entry[MAX_LEVELS];
 };
 
 static bool is_user(const struct walk *w)
@@ -86,77 +98,81 @@ static int page_fault(const struct walk *w, struct gwalk_result *res,
 	if (is_user(w))
 		code |= GWALK_PF_U;
 	if ((w->access & GWALK_FETCH) &&
-	    ((st->cr4 & CR4_SMEP) ||
-	     ((st->cr4 & CR4_PAE) && (st->efer & EFER_NXE))))
+	    ((st->cr4 & GW_CR4_SMEP) ||
+	     ((st->cr4 & GW_CR4_PAE) && (st->efer & GW_EFER_NXE))))
 		code |= GWALK_PF_I;
 	res->error_code = code;
 	return -EFAULT;
 }
 
-static unsigned int level_shift(const struct walk *w, unsigned int level)
-{
-	return 12 + (level - 1) * w->paging->index_bits;
-}
-
-/* Does this entry of level 2 or higher map a page itself? */
-static bool is_large(const struct walk *w, u64 entry)
-{
-	if (!(entry & ENTRY_PS))
-		return false;
-	if (w->paging == &paging_32)
-		return w->st->cr4 & CR4_PSE;
-	return w->level == 2 || (w->level == 3 && w->st->gbpages);
-}
-
 /*
- * Reserved bits beyond w->reserved. Of a 4 MiB page, bits 20 to 13 are address
- * bits 39 to 32 (PSE-36, SDM vol. 3 §4.3), as far as the CPU has them.
+ * PS is set in an entry that is not of the lowest level. Returns the bits that
+ * must then be clear; without ENTRY_PS among them and in @leaf, that it maps a
+ * page itself.
  */
-static u64 reserved_here(const struct walk *w, bool large)
+static u64 judge_ps(const struct walk *w, unsigned int shift, bool *leaf)
 {
-	if (w->level == 1)
-		return 0;
-	if (!large)
-		return w->paging == &paging_32 || w->level == 2 ? 0 : ENTRY_PS;
-	if (w->paging == &paging_32)
-		return bits(21, w->st->phys_bits < 40 ?
-				w->st->phys_bits - 32 + 13 : 21);
-	return bits(level_shift(w, w->level) - 1, 13);
+	unsigned int phys_bits = w->st->phys_bits;
+
+	*leaf = false;
+	if (w->paging == &paging_32) {
+		if (!(w->st->cr4 & GW_CR4_PSE))
+			return 0;
+		/*
+		 * Bits 20 to 13 are address bits 39 to 32 (PSE-36, SDM vol. 3
+		 * §4.3), as far as the CPU has them.
+		 */
+		*leaf = true;
+		return bits(21, phys_bits < 40 ? phys_bits - 32 + 13 : 21);
+	}
+	if (shift > 30 || (shift == 30 && !w->st->gbpages))
+		return ENTRY_PS;
+	*leaf = true;
+	return bits(shift - 1, 13);
 }
 
-/* Read and judge the entry of w->level. Returns 1 for a leaf, 0 to go on. */
-static int step(struct walk *w, struct gwalk_result *res)
+/* From the top table to the entry that maps the page. */
+static int descend(struct walk *w, struct gwalk_result *res)
 {
 	const struct gwalk_state *st = w->st;
-	const struct paging *paging = w->paging;
-	u64 index = (w->linear >> level_shift(w, w->level)) &
-		    ((1U << paging->index_bits) - 1);
-	u64 gpa = w->table + index * paging->entry_size;
-	u64 entry = 0;
-	bool large;
+	const unsigned int index_bits = w->paging->index_bits;
+	const u64 index_mask = (1U << index_bits) - 1;
+	const unsigned int size = w->paging->entry_size;
+	unsigned int shift = w->paging->top_shift, nr = 0;
+	u64 table = w->table, reserved, entry, gpa;
+	bool leaf;
 	int err;
 
-	err = st->read_entry(st->priv, gpa, &entry, paging->entry_size);
-	if (err)
-		return err;
-	if (!(entry & ENTRY_P))
-		return page_fault(w, res, 0);
-	large = w->level > 1 && is_large(w, entry);
-	if (entry & (w->reserved | reserved_here(w, large)))
-		return page_fault(w, res, GWALK_PF_P | GWALK_PF_RSVD);
-
-	w->gpa[w->level] = gpa;
-	w->entry[w->level] = entry;
-	w->allowed &= entry;
-	w->nx |= entry & ENTRY_NX;
-	if (large || w->level == 1)
-		return 1;
-	w->table = entry & bits(ADDRESS_BITS - 1, 12);
+	for (;; shift -= index_bits) {
+		gpa = table + ((w->linear >> shift) & index_mask) * size;
+		entry = 0;
+		err = st->read_entry(st->priv, gpa, &entry, size);
+		if (err)
+			return err;
+		if (!(entry & ENTRY_P))
+			return page_fault(w, res, 0);
+		reserved = w->reserved;
+		leaf = shift == PAGE_BITS;
+		if ((entry & ENTRY_PS) && !leaf)
+			reserved |= judge_ps(w, shift, &leaf);
+		if (entry & reserved)
+			return page_fault(w, res, GWALK_PF_P | GWALK_PF_RSVD);
+		w->gpa[nr] = gpa;
+		w->entry[nr++] = entry;
+		w->all &= entry;
+		w->any |= entry;
+		if (leaf)
+			break;
+		table = entry & ADDRESS;
+	}
+	w->leaf = entry;
+	w->shift = shift;
+	w->nr = nr;
 	return 0;
 }
 
 /* The top of PAE paging has a format of its own (SDM vol. 3 §4.4.1). */
-static int step_pdpte(struct walk *w, struct gwalk_result *res)
+static int read_pdpte(struct walk *w, struct gwalk_result *res)
 {
 	const struct gwalk_state *st = w->st;
 	unsigned int index = (w->linear >> 30) & 3;
@@ -176,30 +192,32 @@ static int step_pdpte(struct walk *w, struct gwalk_result *res)
 		return page_fault(w, res, 0);
 	if (entry & (bits(63, st->phys_bits) | bits(8, 5) | bits(2, 1)))
 		return page_fault(w, res, GWALK_PF_P | GWALK_PF_RSVD);
-	w->table = entry & bits(ADDRESS_BITS - 1, 12);
+	w->table = entry & ADDRESS;
 	return 0;
 }
 
-/* From the registers to the first table. */
+/* From the registers to the top table. */
 static int start(struct walk *w, struct gwalk_result *res)
 {
 	const struct gwalk_state *st = w->st;
+	/* of 8-byte entries: no address bit beyond the CPU's */
+	u64 reserved = ~0ULL << st->phys_bits;
 
-	w->allowed = ENTRY_W | ENTRY_U;
-	w->nx = 0;
-	w->level = w->paging->levels;
+	w->all = ~0ULL;
+	w->any = 0;
 	if (w->paging == &paging_32) {
 		w->reserved = 0;
 		w->table = st->cr3 & bits(31, 12);
 		return 0;
 	}
-	w->reserved = st->efer & EFER_NXE ? 0 : ENTRY_NX;
+	if (st->efer & GW_EFER_NXE)
+		reserved &= ~ENTRY_NX;
 	if (w->paging == &paging_pae) {
-		w->reserved |= bits(62, st->phys_bits);
-		return step_pdpte(w, res);
+		w->reserved = reserved;
+		return read_pdpte(w, res);
 	}
-	w->reserved |= bits(ADDRESS_BITS - 1, st->phys_bits);
-	w->table = st->cr3 & bits(st->phys_bits - 1, 12);
+	w->reserved = reserved & (ADDRESS | ENTRY_NX);
+	w->table = st->cr3 & ADDRESS;
 	return 0;
 }
 
@@ -212,13 +230,13 @@ static u32 keys_deny(const struct walk *w)
 	const struct gwalk_state *st = w->st;
 	u32 rights;
 
-	if (!(st->cr4 & CR4_PKE) || !(st->efer & EFER_LMA) ||
-	    !(w->allowed & ENTRY_U) || (w->access & GWALK_FETCH))
+	if (!(st->cr4 & GW_CR4_PKE) || !(st->efer & GW_EFER_LMA) ||
+	    !(w->all & ENTRY_U) || (w->access & GWALK_FETCH))
 		return 0;
-	rights = st->pkru >> (2 * ENTRY_PKEY(w->entry[w->level]));
+	rights = st->pkru >> (2 * ENTRY_PKEY(w->leaf));
 	if (rights & 1)
 		return DENY_READ | DENY_WRITE;
-	if ((rights & 2) && ((st->cr0 & CR0_WP) || is_user(w)))
+	if ((rights & 2) && ((st->cr0 & GW_CR0_WP) || is_user(w)))
 		return DENY_WRITE;
 	return 0;
 }
@@ -229,27 +247,27 @@ static bool supervisor_allowed(const struct walk *w)
 	const struct gwalk_state *st = w->st;
 
 	if (w->access & GWALK_FETCH)
-		return !(st->cr4 & CR4_SMEP);
-	if (!(st->cr4 & CR4_SMAP))
+		return !(st->cr4 & GW_CR4_SMEP);
+	if (!(st->cr4 & GW_CR4_SMAP))
 		return true;
-	return (st->rflags & RFLAGS_AC) && !(w->access & GWALK_IMPLICIT);
+	return (st->rflags & GW_RFLAGS_AC) && !(w->access & GWALK_IMPLICIT);
 }
 
 /* Compare what is asked with what the tables allow. */
 static int check(const struct walk *w, struct gwalk_result *res)
 {
-	bool user_page = w->allowed & ENTRY_U;
+	bool user_page = w->all & ENTRY_U;
 	bool user = is_user(w);
 	u32 denied = keys_deny(w);
 	bool ok;
 
 	res->writable = !(denied & DENY_WRITE) &&
-			((w->allowed & ENTRY_W) ||
-			 (!user && !(w->st->cr0 & CR0_WP)));
+			((w->all & ENTRY_W) ||
+			 (!user && !(w->st->cr0 & GW_CR0_WP)));
 
 	ok = user ? user_page : !user_page || supervisor_allowed(w);
 	if (w->access & GWALK_FETCH)
-		ok = ok && !(w->nx & ENTRY_NX);
+		ok = ok && !(w->any & ENTRY_NX);
 	else if (w->access & GWALK_WRITE)
 		ok = ok && res->writable;
 	else
@@ -266,18 +284,21 @@ static int check(const struct walk *w, struct gwalk_result *res)
 static int mark(const struct walk *w)
 {
 	const struct gwalk_state *st = w->st;
-	unsigned int level;
+	bool dirty = w->access & GWALK_WRITE;
+	unsigned int i;
 	u64 old, new;
 	int err;
 
-	for (level = w->paging->levels; level >= w->level; level--) {
-		old = w->entry[level];
+	if ((w->all & ENTRY_A) && (!dirty || (w->leaf & ENTRY_D)))
+		return 0;
+	for (i = 0; i < w->nr; i++) {
+		old = w->entry[i];
 		new = old | ENTRY_A;
-		if (level == w->level && (w->access & GWALK_WRITE))
+		if (dirty && i == w->nr - 1)
 			new |= ENTRY_D;
 		if (new == old)
 			continue;
-		err = st->cmpxchg_entry(st->priv, w->gpa[level], old, new,
+		err = st->cmpxchg_entry(st->priv, w->gpa[i], old, new,
 					w->paging->entry_size);
 		if (err)
 			return err;
@@ -285,44 +306,36 @@ static int mark(const struct walk *w)
 	return 0;
 }
 
-static u64 leaf_address(const struct walk *w, unsigned int shift)
+static u64 page_address(const struct walk *w)
 {
-	u64 leaf = w->entry[w->level];
-	u64 offset = bits(shift - 1, 0);
-	u64 page = leaf & bits(ADDRESS_BITS - 1, 12) & ~offset;
+	u64 offset = bits(w->shift - 1, 0);
+	u64 page = w->leaf & ADDRESS & ~offset;
 
-	if (w->paging == &paging_32 && w->level == 2)
-		page |= (leaf & bits(20, 13)) << (32 - 13);
+	if (w->paging == &paging_32 && w->shift > PAGE_BITS)
+		page |= (w->leaf & bits(20, 13)) << (32 - 13);
 	return page | (w->linear & offset);
 }
 
 static int attempt(struct walk *w, struct gwalk_result *res)
 {
-	unsigned int shift;
-	int ret;
+	int err;
 
-	ret = start(w, res);
-	if (ret)
-		return ret;
-	for (;;) {
-		ret = step(w, res);
-		if (ret < 0)
-			return ret;
-		if (ret)
-			break;
-		w->level--;
-	}
-	ret = check(w, res);
-	if (ret)
-		return ret;
+	err = start(w, res);
+	if (err)
+		return err;
+	err = descend(w, res);
+	if (err)
+		return err;
+	err = check(w, res);
+	if (err)
+		return err;
 	if (w->st->cmpxchg_entry) {
-		ret = mark(w);
-		if (ret)
-			return ret;
+		err = mark(w);
+		if (err)
+			return err;
 	}
-	shift = level_shift(w, w->level);
-	res->page_shift = shift;
-	res->gpa = leaf_address(w, shift);
+	res->page_shift = w->shift;
+	res->gpa = page_address(w);
 	return 0;
 }
 
@@ -332,10 +345,10 @@ int gwalk(const struct gwalk_state *st, u64 linear, u32 access,
 	struct walk w;
 	int i, ret;
 
-	if (!(st->efer & EFER_LMA))
+	if (!(st->efer & GW_EFER_LMA))
 		linear = (u32)linear;
 	res->error_code = 0;
-	if (!(st->cr0 & CR0_PG)) {
+	if (!(st->cr0 & GW_CR0_PG)) {
 		res->gpa = linear;
 		res->page_shift = 32;
 		res->writable = true;
@@ -344,12 +357,15 @@ int gwalk(const struct gwalk_state *st, u64 linear, u32 access,
 
 	w.st = st;
 	w.table = 0;
+	w.leaf = 0;
+	w.shift = 0;
+	w.nr = 0;
 	w.linear = linear;
 	w.access = access;
-	if (st->efer & EFER_LMA)
-		w.paging = st->cr4 & CR4_LA57 ? &paging_5 : &paging_4;
+	if (st->efer & GW_EFER_LMA)
+		w.paging = st->cr4 & GW_CR4_LA57 ? &paging_5 : &paging_4;
 	else
-		w.paging = st->cr4 & CR4_PAE ? &paging_pae : &paging_32;
+		w.paging = st->cr4 & GW_CR4_PAE ? &paging_pae : &paging_32;
 
 	for (i = 0; i < MAX_ATTEMPTS; i++) {
 		ret = attempt(&w, res);
@@ -358,4 +374,5 @@ int gwalk(const struct gwalk_state *st, u64 linear, u32 access,
 	}
 	return -EAGAIN;
 }
+
 KILN_EXPORT_FOR_KUNIT(gwalk);

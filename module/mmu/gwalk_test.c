@@ -5,6 +5,7 @@
  * the manual's own order, for every combination of what they depend on.
  */
 #include <kunit/test.h>
+#include <linux/bits.h>
 #include <linux/errno.h>
 #include <linux/string.h>
 #include <linux/types.h>
@@ -12,18 +13,18 @@
 #include "gwalk.h"
 #include "gwalk_test.h"
 
-#define CR0_WP		(1ULL << 16)
-#define CR0_PG		(1ULL << 31)
-#define CR4_PSE		(1ULL << 4)
-#define CR4_PAE		(1ULL << 5)
-#define CR4_LA57	(1ULL << 12)
-#define CR4_PCIDE	(1ULL << 17)
-#define CR4_SMEP	(1ULL << 20)
-#define CR4_SMAP	(1ULL << 21)
-#define CR4_PKE		(1ULL << 22)
-#define EFER_LMA	(1ULL << 10)
-#define EFER_NXE	(1ULL << 11)
-#define RFLAGS_AC	(1ULL << 18)
+#define GW_CR0_WP	BIT_ULL(16)
+#define GW_CR0_PG	BIT_ULL(31)
+#define GW_CR4_PSE	BIT_ULL(4)
+#define GW_CR4_PAE	BIT_ULL(5)
+#define GW_CR4_LA57	BIT_ULL(12)
+#define GW_CR4_PCIDE	BIT_ULL(17)
+#define GW_CR4_SMEP	BIT_ULL(20)
+#define GW_CR4_SMAP	BIT_ULL(21)
+#define GW_CR4_PKE	BIT_ULL(22)
+#define GW_EFER_LMA	BIT_ULL(10)
+#define GW_EFER_NXE	BIT_ULL(11)
+#define GW_RFLAGS_AC	BIT_ULL(18)
 
 #define P		0x001ULL
 #define W		0x002ULL
@@ -31,7 +32,7 @@
 #define A		0x020ULL
 #define D		0x040ULL
 #define PS		0x080ULL
-#define NX		(1ULL << 63)
+#define NX		BIT_ULL(63)
 #define PKEY(key)	((u64)(key) << 59)
 
 #define MEMORY_SIZE	0x10000
@@ -111,7 +112,7 @@ static void memory_init(struct kunit *test, struct memory *m)
 	memset(m, 0, sizeof(*m));
 	m->bytes = kunit_kzalloc(test, MEMORY_SIZE, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, m->bytes);
-	m->st.cr0 = CR0_PG | CR0_WP;
+	m->st.cr0 = GW_CR0_PG | GW_CR0_WP;
 	m->st.cr3 = TABLE(1);
 	m->st.phys_bits = 46;
 	m->st.gbpages = true;
@@ -122,19 +123,19 @@ static void memory_init(struct kunit *test, struct memory *m)
 
 static void use_32(struct memory *m)
 {
-	m->st.cr4 = CR4_PSE;
+	m->st.cr4 = GW_CR4_PSE;
 }
 
 static void use_pae(struct memory *m)
 {
-	m->st.cr4 = CR4_PAE;
-	m->st.efer = EFER_NXE;
+	m->st.cr4 = GW_CR4_PAE;
+	m->st.efer = GW_EFER_NXE;
 }
 
 static void use_4_levels(struct memory *m)
 {
-	m->st.cr4 = CR4_PAE;
-	m->st.efer = EFER_LMA | EFER_NXE;
+	m->st.cr4 = GW_CR4_PAE;
+	m->st.efer = GW_EFER_LMA | GW_EFER_NXE;
 }
 
 /*
@@ -275,7 +276,7 @@ static void five_levels_use_one_more(struct kunit *test)
 	memory_init(test, &m);
 	use_4_levels(&m);
 	map(&m, 1, 0x5000 | RWU);
-	m.st.cr4 |= CR4_LA57;
+	m.st.cr4 |= GW_CR4_LA57;
 	m.st.cr3 = TABLE(6);
 	put(&m, TABLE(6) + 8 * 0x13, TABLE(1) | RWU);
 	expect_page(test, &m, 0x13ULL << 48 | 0x123, 0x5123, 12);
@@ -288,7 +289,7 @@ static void cr3_ignores_pcid_and_cache_bits(struct kunit *test)
 
 	memory_init(test, &m);
 	use_4_levels(&m);
-	m.st.cr4 |= CR4_PCIDE;
+	m.st.cr4 |= GW_CR4_PCIDE;
 	m.st.cr3 |= 0xfff | 1ULL << 63;
 	map(&m, 1, 0x5000 | RWU);
 	expect_page(test, &m, 0x123, 0x5123, 12);
@@ -323,12 +324,12 @@ static void fetch_is_reported_with_nxe_or_smep(struct kunit *test)
 	memory_init(test, &m);
 	use_32(&m);
 	expect_fault(test, &m, 0, GWALK_FETCH, 0);
-	m.st.cr4 |= CR4_SMEP;
+	m.st.cr4 |= GW_CR4_SMEP;
 	expect_fault(test, &m, 0, GWALK_FETCH, GWALK_PF_I);
 	m.st.cr4 = 0;
-	m.st.efer = EFER_NXE;
+	m.st.efer = GW_EFER_NXE;
 	expect_fault(test, &m, 0, GWALK_FETCH, 0);
-	m.st.cr4 = CR4_PAE;
+	m.st.cr4 = GW_CR4_PAE;
 	expect_fault(test, &m, 0, GWALK_FETCH, GWALK_PF_I);
 	m.st.efer = 0;
 	expect_fault(test, &m, 0, GWALK_FETCH, 0);
@@ -379,7 +380,7 @@ static void reserved_bits_of_4_levels(struct kunit *test)
 	m.st.gbpages = false;
 	expect_fault(test, &m, 0, 0, GWALK_PF_P | GWALK_PF_RSVD);
 	m.st.gbpages = true;
-	m.st.efer = EFER_LMA;
+	m.st.efer = GW_EFER_LMA;
 	KUNIT_EXPECT_EQ(test, reserved_bits(&m, TABLE(2), HUGE_GPA | RWU | PS,
 					    0),
 			address | BITS(29, 13) | NX);
@@ -533,11 +534,11 @@ static int expect_rights(const struct rights *r)
 
 static void set_rights(struct memory *m, const struct rights *r)
 {
-	m->st.cr0 = CR0_PG | (r->wp ? CR0_WP : 0);
-	m->st.cr4 = CR4_PAE | (r->smep ? CR4_SMEP : 0) |
-		    (r->smap ? CR4_SMAP : 0) | (r->pke ? CR4_PKE : 0);
-	m->st.efer = EFER_LMA | (r->nxe ? EFER_NXE : 0);
-	m->st.rflags = r->ac ? RFLAGS_AC : 0;
+	m->st.cr0 = GW_CR0_PG | (r->wp ? GW_CR0_WP : 0);
+	m->st.cr4 = GW_CR4_PAE | (r->smep ? GW_CR4_SMEP : 0) |
+		    (r->smap ? GW_CR4_SMAP : 0) | (r->pke ? GW_CR4_PKE : 0);
+	m->st.efer = GW_EFER_LMA | (r->nxe ? GW_EFER_NXE : 0);
+	m->st.rflags = r->ac ? GW_RFLAGS_AC : 0;
 	m->st.cpl = r->cpl3 ? 3 : 0;
 	/* key 5; all the others forbid everything */
 	m->st.pkru = (~0U & ~(3 << 10)) | (u32)r->key_ad << 10 |
@@ -582,7 +583,7 @@ static void keys_need_ia_32e_mode(struct kunit *test)
 
 	memory_init(test, &m);
 	use_pae(&m);
-	m.st.cr4 |= CR4_PKE;
+	m.st.cr4 |= GW_CR4_PKE;
 	m.st.pkru = ~0U;
 	put(&m, TABLE(1), TABLE(2) | P);
 	put(&m, TABLE(2), 0x40000000 | RWU | PS);
@@ -738,12 +739,12 @@ static void random_tables_are_survived(struct kunit *test)
 			    (x >> 62 ? 0 : x & BITS(62, 40)));
 		}
 		m.reads = 0;
-		m.st.cr4 = x >> 8 & (CR4_PSE | CR4_PAE | CR4_LA57 | CR4_SMEP |
-				     CR4_SMAP | CR4_PKE);
+		m.st.cr4 = x >> 8 & (GW_CR4_PSE | GW_CR4_PAE | GW_CR4_LA57 |
+				     GW_CR4_SMEP | GW_CR4_SMAP | GW_CR4_PKE);
 		m.st.efer = 0;
 		if (x & 1) {
-			m.st.cr4 |= CR4_PAE;
-			m.st.efer = EFER_LMA;
+			m.st.cr4 |= GW_CR4_PAE;
+			m.st.efer = GW_EFER_LMA;
 		}
 		m.st.cpl = x >> 1 & 3;
 		ret = gwalk(&m.st, 0, x >> 3 & 7, &res);

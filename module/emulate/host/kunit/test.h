@@ -7,6 +7,7 @@
 #ifndef KILN_HOST_KUNIT_TEST_H
 #define KILN_HOST_KUNIT_TEST_H
 
+#include <linux/kernel.h>
 #include <linux/types.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -14,7 +15,6 @@
 #include <string.h>
 
 #define GFP_KERNEL		0
-#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 #define container_of(ptr, type, member) \
 	((type *)((char *)(ptr) - offsetof(type, member)))
 
@@ -67,16 +67,21 @@ static inline void kunit_kfree(struct kunit *test, const void *memory)
 	}
 }
 
+static inline void host_fail(struct kunit *test, bool fatal)
+{
+	putchar('\n');
+	test->failed = true;
+	if (fatal)
+		longjmp(test->abort, 1);
+}
+
 #define HOST_CHECK(test, ok, fatal, ...)				\
 	do {								\
 		if (ok)							\
 			break;						\
-		(test)->failed = true;					\
 		printf("# %s:%d: ", __FILE__, __LINE__);		\
 		printf(__VA_ARGS__);					\
-		putchar('\n');						\
-		if (fatal)						\
-			longjmp((test)->abort, 1);			\
+		host_fail(test, fatal);					\
 	} while (0)
 
 #define HOST_COMPARE(test, left, op, right, fatal, ...)			\
