@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 UDEV_DIR ?= /etc/udev/rules.d
 
 # The kernel release that KDIR is for: modules for several kernels lie side by side.
-release = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null)
+release = $(shell sed -n 's/^#define UTS_RELEASE "\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h 2>/dev/null)
 MODULE_DIR = $(BUILD)/$(release)
 
 KBUILD = $(MAKE) -C $(KDIR) M=$(MODULE_DIR) $(if $(W),W=$(W)) $(if $(C),C=$(C)) $(if $(CHECK),CHECK="$(CHECK)")

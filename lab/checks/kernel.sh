@@ -11,7 +11,7 @@ check selftests/stock "build/module-stock build/selftests build/launcher" check_
 check_kunit() {
 	local release log=$LOGS/kunit.txt
 	release=$(cat "$(kernel_dir dev)/release")
-	"$LAB/vm" --no-load --timeout 900 --add "$BUILD/$release/kiln-kunit.ko" -- sh -c '
+	"$LAB/vm" --timeout 900 --add "$BUILD/$release/kiln-kunit.ko" -- sh -c '
 		insmod /work/kiln-kunit.ko || exit
 		cat /sys/kernel/debug/kunit/*/results
 		rmmod kiln-kunit' >"$log"

@@ -63,8 +63,10 @@ bochs_boot_image() {
 
 # bochs_prepare KERNEL_DIR INITRD CMDLINE: writes what the machine is started with into $RUN.
 bochs_prepare() {
-	local logged=ignore
+	local logged=ignore clock=none
 	[ -z "${KILN_BOCHS_LOG:-}" ] || logged=report
+	# An idle machine runs ahead of real time, which nobody wants who sits before it.
+	[ -z "$TTY" ] || clock=slowdown
 	bochs_boot_image "$@" >"$RUN/boot.img"
 	echo c >"$RUN/debugger.rc"
 	cat >"$RUN/bochsrc" <<-END
@@ -74,7 +76,7 @@ bochs_prepare() {
 		optramimage1: file=$RUN/boot.img, address=0x800000
 		memory: guest=$MEMORY, host=$MEMORY
 		cpu: model=${CPU_MODEL:-corei7_haswell_4770}, count=$CPUS, quantum=32, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
-		clock: sync=none
+		clock: sync=$clock
 		com1: enabled=1, mode=file, dev=$RUN/serial
 		$(bochs_com2)
 		parport1: enabled=1, file=$RUN/output
