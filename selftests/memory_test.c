@@ -41,6 +41,7 @@ static volatile uint64_t beats __guest_data = 0;
 
 static __guest void fills_forever(void)
 {
+	sti();
 	for (;;) {
 		for (uint64_t p = GPA; p < GPA + SIZE; p += 4096)
 			*(volatile uint64_t *)p = p;

@@ -185,6 +185,7 @@ static volatile uint64_t beats __guest_data = 0;
 
 static __guest void writes_slot_forever(void)
 {
+	sti();
 	for (;;) {
 		*(volatile uint64_t *)GPA = ++beats;
 		*(volatile uint64_t *)(GPA + 0x3000) = beats;

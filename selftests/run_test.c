@@ -23,6 +23,7 @@ static __guest void lives(void)
 
 static __guest void spins(void)
 {
+	sti();
 	for (;;)
 		beats++;
 }

@@ -102,6 +102,7 @@ __always void cpuid(uint32_t leaf, uint32_t sub, uint32_t r[4])
 	asm volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "0"(leaf), "2"(sub) : "memory");
 }
 
+/* A guest that spins must have its interrupts on: Bochs 2.7 interrupts none that has them off, so the host stalls. */
 __always void sti(void) { asm volatile("sti" : : : "memory"); }
 __always void cli(void) { asm volatile("cli" : : : "memory"); }
 __always void hlt(void) { asm volatile("hlt" : : : "memory"); }
