@@ -95,6 +95,8 @@ static void add_devices(struct machine *machine)
 	rtc_init(&machine->rtc, &machine->rtc_irq, clock_realtime, machine->memory.low_size,
 		 machine->memory.high_size);
 	pm_init(&machine->pm, &machine->pm_irq, &machine->ending, clock_monotonic);
+	machine->rtc.alarm = pm_rtc_alarm;
+	machine->rtc.alarm_context = &machine->pm;
 	keyboard_init(&machine->keyboard, &machine->ending);
 	debug_exit_init(&machine->debug_exit, &machine->ending);
 	/* Looked up in this order: the busiest first. */

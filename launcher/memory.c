@@ -31,18 +31,37 @@ int guest_memory_check(uint64_t size)
 	return 0;
 }
 
-int guest_memory_create(struct guest_memory *memory, uint64_t size)
+/*
+ * Reserves addresses with a gap on both sides, so that whatever runs over the
+ * guest's end meets nothing, and puts the memory in the middle.
+ */
+static void *map_between_gaps(struct guest_memory *memory, uint64_t size)
 {
-	memset(memory, 0, sizeof(*memory));
-	memory->mapping_size = size + HUGE_PAGE;
-	memory->mapping = mmap(NULL, memory->mapping_size, PROT_READ | PROT_WRITE,
+	uintptr_t base;
+
+	memory->mapping_size = size + 2 * HUGE_PAGE;
+	memory->mapping = mmap(NULL, memory->mapping_size, PROT_NONE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (memory->mapping == MAP_FAILED) {
 		memory->mapping = NULL;
-		return error_set("--memory: %" PRIu64 " MiB cannot be had (%s); give less",
-				 size / MIB, strerror(errno));
+		return NULL;
 	}
-	memory->base = (uint8_t *)align_up((uintptr_t)memory->mapping, HUGE_PAGE);
+	base = align_up((uintptr_t)memory->mapping + GUEST_PAGE, HUGE_PAGE);
+	memory->base = mmap((void *)base, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	return memory->base == MAP_FAILED ? NULL : memory->base;
+}
+
+int guest_memory_create(struct guest_memory *memory, uint64_t size)
+{
+	memset(memory, 0, sizeof(*memory));
+	if (!map_between_gaps(memory, size)) {
+		int err = errno;
+
+		guest_memory_destroy(memory);
+		return error_set("--memory: %" PRIu64 " MiB cannot be had (%s); give less",
+				 size / MIB, strerror(err));
+	}
 	memory->low_size = min_u64(size, LOW_RAM_MAX);
 	memory->high_size = size - memory->low_size;
 	/* A wish: a host without transparent huge pages says EINVAL and serves small ones. */

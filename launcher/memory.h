@@ -39,7 +39,7 @@ struct claim {
 struct guest_memory {
 	uint8_t *base;			/* of the RAM; guest address 0 */
 	uint64_t low_size, high_size;
-	void *mapping;			/* what mmap() gave, larger for alignment */
+	void *mapping;			/* with a gap on both sides of the RAM */
 	size_t mapping_size;
 	struct claim claims[CLAIMS_MAX];
 	unsigned int nr_claims;

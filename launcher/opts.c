@@ -24,7 +24,7 @@ int opts_parse(const struct opt *table, void *config, int argc, char **argv)
 	struct option longopts[OPTS_MAX + 1] = { 0 };
 	int count = 0, result, index;
 
-	for (; table[count].name && count < OPTS_MAX; count++) {
+	for (; count < OPTS_MAX && table[count].name; count++) {
 		longopts[count].name = table[count].name;
 		longopts[count].has_arg = table[count].arg ? required_argument : no_argument;
 		longopts[count].val = 1;

@@ -51,12 +51,12 @@ int parse_size(const char *name, const char *text, uint64_t *bytes)
 	int shift;
 
 	if (!end)
-		return error_set("%s %s: too large a number", name, text);
+		return error_set("%s %s: too large a number; give less", name, text);
 	shift = unit_shift(end);
 	if (end == text || shift < 0)
 		return error_set("%s %s: not a size; write it like 512M or 1G", name, text);
 	if (*bytes > UINT64_MAX >> shift)
-		return error_set("%s %s: too large a number", name, text);
+		return error_set("%s %s: too large a number; give less", name, text);
 	*bytes <<= shift;
 	return 0;
 }

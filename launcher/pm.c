@@ -23,7 +23,8 @@
 #define PM1_TIMER	0x0001
 #define PM1_GLOBAL	0x0020
 #define PM1_BUTTON	0x0100
-#define PM1_ENABLES	(PM1_TIMER | PM1_GLOBAL | PM1_BUTTON)
+#define PM1_RTC		0x0400
+#define PM1_ENABLES	(PM1_TIMER | PM1_GLOBAL | PM1_BUTTON | PM1_RTC)
 
 /* PM1 control (§4.8.4.2). No SMI command port, so ACPI mode is all there is. */
 #define PM1_SCI_ENABLE	0x0001
@@ -242,12 +243,22 @@ void pm_close(struct pm *pm)
 	pm->carry.fd = -1;
 }
 
-void pm_press_button(struct pm *pm)
+static void raise_event(struct pm *pm, uint16_t event)
 {
 	pthread_mutex_lock(&pm->lock);
-	pm->status |= PM1_BUTTON;
+	pm->status |= event;
 	update(pm);
 	pthread_mutex_unlock(&pm->lock);
+}
+
+void pm_press_button(struct pm *pm)
+{
+	raise_event(pm, PM1_BUTTON);
+}
+
+void pm_rtc_alarm(void *pm)
+{
+	raise_event(pm, PM1_RTC);
 }
 
 enum pm_button pm_button_state(struct pm *pm)

@@ -51,6 +51,10 @@ int pm_start(struct pm *pm, struct loop *loop);
 void pm_close(struct pm *pm);
 
 void pm_press_button(struct pm *pm);
+
+/* The real-time clock's alarm went off: @pm is the struct pm, as rtc.h's alarm(). */
+void pm_rtc_alarm(void *pm);
+
 enum pm_button pm_button_state(struct pm *pm);
 
 #endif

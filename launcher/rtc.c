@@ -43,9 +43,10 @@ enum {
 #define CMOS_EXT_64KIB	0x34	/* above 16 MiB, in 64 KiB */
 #define CMOS_HIGH_64KIB	0x5b	/* above 4 GiB, in 64 KiB, three bytes */
 
-static int64_t guest_ns(const struct rtc *rtc)
+/* In seconds: in nanoseconds, the years that a guest may set would not fit. */
+static int64_t guest_second(const struct rtc *rtc)
 {
-	return rtc->now() + rtc->offset * NS_PER_SECOND;
+	return rtc->now() / NS_PER_SECOND + rtc->offset;
 }
 
 static uint8_t encode(const struct rtc *rtc, int value)
@@ -128,10 +129,17 @@ static bool alarm_at(const struct rtc *rtc, int64_t second)
 	       alarm_field(rtc->ram[HOURS_ALARM], encode_hour(rtc, day / 3600));
 }
 
+static void ring(struct rtc *rtc)
+{
+	rtc->ram[REG_C] |= B_ALARM;
+	if (rtc->alarm && rtc->ram[REG_B] & B_ALARM)
+		rtc->alarm(rtc->alarm_context);
+}
+
 /* Update-ended and alarm flags for the seconds since the last look. */
 static void advance_seconds(struct rtc *rtc)
 {
-	int64_t second = guest_ns(rtc) / NS_PER_SECOND;
+	int64_t second = guest_second(rtc);
 
 	if (second == rtc->seen)
 		return;
@@ -141,8 +149,7 @@ static void advance_seconds(struct rtc *rtc)
 		rtc->seen = second - 1;
 	while (rtc->seen < second)
 		if (alarm_at(rtc, ++rtc->seen))
-			rtc->ram[REG_C] |= B_ALARM;
-	rtc->seen = second;
+			ring(rtc);
 }
 
 /* Length of the periodic interrupt's period (table 5), 0 for none. */
@@ -213,7 +220,7 @@ static void set_timer(struct rtc *rtc)
 static uint8_t read_a(const struct rtc *rtc)
 {
 	bool updating = !(rtc->ram[REG_B] & B_SET) &&
-			guest_ns(rtc) % NS_PER_SECOND >= NS_PER_SECOND - UPDATE_NS;
+			rtc->now() % NS_PER_SECOND >= NS_PER_SECOND - UPDATE_NS;
 
 	return rtc->ram[REG_A] | (updating ? A_UPDATING : 0);
 }
@@ -232,7 +239,7 @@ static uint8_t read_c(struct rtc *rtc)
 static uint8_t read_register(struct rtc *rtc)
 {
 	if (is_time(rtc->index) && !(rtc->ram[REG_B] & B_SET))
-		put_time(rtc, guest_ns(rtc) / NS_PER_SECOND);
+		put_time(rtc, guest_second(rtc));
 	switch (rtc->index) {
 	case REG_A:
 		return read_a(rtc);
@@ -248,7 +255,7 @@ static uint8_t read_register(struct rtc *rtc)
 static void take_time(struct rtc *rtc)
 {
 	rtc->offset = get_time(rtc) - rtc->now() / NS_PER_SECOND;
-	rtc->seen = guest_ns(rtc) / NS_PER_SECOND;
+	rtc->seen = guest_second(rtc);
 }
 
 static void write_time(struct rtc *rtc, uint8_t value)
@@ -257,7 +264,7 @@ static void write_time(struct rtc *rtc, uint8_t value)
 		rtc->ram[rtc->index] = value;
 		return;
 	}
-	put_time(rtc, guest_ns(rtc) / NS_PER_SECOND);
+	put_time(rtc, guest_second(rtc));
 	rtc->ram[rtc->index] = value;
 	take_time(rtc);
 }
@@ -267,7 +274,7 @@ static void write_b(struct rtc *rtc, uint8_t value)
 	uint8_t before = rtc->ram[REG_B];
 
 	if (!(before & B_SET) && value & B_SET)
-		put_time(rtc, guest_ns(rtc) / NS_PER_SECOND);
+		put_time(rtc, guest_second(rtc));
 	rtc->ram[REG_B] = value & B_SET ? value & ~B_UPDATED : value;
 	if (before & B_SET && !(value & B_SET))
 		take_time(rtc);
@@ -348,7 +355,7 @@ void rtc_init(struct rtc *rtc, struct irq_line *irq, clock_fn now, uint64_t low_
 	rtc->tick = (struct loop_source){ -1, tick_ready };
 	rtc->ram[REG_A] = A_RESET;
 	rtc->ram[REG_B] = B_24H;
-	rtc->seen = guest_ns(rtc) / NS_PER_SECOND;
+	rtc->seen = guest_second(rtc);
 	rtc->period_start = now();
 	put16(rtc->ram + CMOS_EXT_KIB, min_u64((low_size - MIB) / KIB, 63 * KIB));
 	put16(rtc->ram + CMOS_EXT_KIB2, min_u64((low_size - MIB) / KIB, 63 * KIB));

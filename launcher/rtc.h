@@ -24,6 +24,9 @@ struct rtc {
 	struct irq_line *irq;
 	clock_fn now;		/* real time */
 	struct loop_source tick;	/* timerfd, armed while an interrupt is wanted */
+	/* Told when an enabled alarm goes off, with the lock held; NULL for nobody. */
+	void (*alarm)(void *context);
+	void *alarm_context;
 	pthread_mutex_t lock;
 	/* All below: [lock], reset by rtc_init(). */
 	uint8_t index;

@@ -56,14 +56,14 @@
              PCIe ASPM Not Supported (V4) : 0
                 CMOS RTC Not Present (V5) : 0
 [0001]                           Reserved : 00
-[0004]              Flags (decoded below) : 00000525
+[0004]              Flags (decoded below) : 00001525
    WBINVD instruction is operational (V1) : 1
            WBINVD flushes all caches (V1) : 0
                  All CPUs support C1 (V1) : 1
                C2 works on MP system (V1) : 0
          Control Method Power Button (V1) : 0
          Control Method Sleep Button (V1) : 1
-     RTC wake not in fixed reg space (V1) : 1
+     RTC wake not in fixed reg space (V1) : 0
          RTC can wake system from S4 (V1) : 0
                      32-bit PM Timer (V1) : 1
                    Docking Supported (V1) : 0

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Machines as directory trees: what /proc, /sys and /dev of each would say. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "../error.h"
+#include "../host.h"
+#include "tap.h"
+
+static char root[256];
+
+static void make_parents(char *path)
+{
+	for (char *slash = strchr(path + strlen(root) + 1, '/'); slash;
+	     slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		mkdir(path, 0700);
+		*slash = '/';
+	}
+}
+
+static void put(const char *name, const void *bytes, size_t size)
+{
+	char path[512];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s%s", root, name);
+	make_parents(path);
+	file = fopen(path, "w");
+	if (!file || fwrite(bytes, 1, size, file) != size)
+		abort();
+	fclose(file);
+}
+
+static void machine(const char *cpuinfo)
+{
+	static unsigned int count;
+	char name[32];
+
+	snprintf(name, sizeof(name), "host%u", count++);
+	snprintf(root, sizeof(root), "%s", test_path(name));
+	mkdir(root, 0700);
+	put("/proc/cpuinfo", cpuinfo, strlen(cpuinfo));
+}
+
+/* IA32_FEATURE_CONTROL lies at its index of the file, VM_CR is beyond a plain file's reach. */
+static void put_feature_control(uint64_t value)
+{
+	uint8_t msrs[0x3a + 8] = { 0 };
+
+	memcpy(msrs + 0x3a, &value, sizeof(value));
+	put("/dev/cpu/0/msr", msrs, sizeof(msrs));
+}
+
+#define INTEL	"processor\t: 0\nvendor_id\t: GenuineIntel\n"
+#define AMD	"processor\t: 0\nvendor_id\t: AuthenticAMD\n"
+#define VMX	"flags\t\t: fpu vmx sse\n"
+#define FULL	"vmx flags\t: vnmi ept vpid unrestricted_guest ple\n"
+
+static void a_cpu_with_everything_is_recognized(void)
+{
+	struct host host;
+
+	machine(INTEL VMX FULL "\nprocessor : 1\n");
+	host_read(&host, root);
+	CHECK(host.vendor == HOST_INTEL && host.kernel_virt && !host.nested);
+	CHECK(host.second_level == HOST_YES && host.unrestricted == HOST_YES);
+	CHECK(host.locked_off == HOST_NO && !host_virt_problem(&host));
+	machine(AMD "flags\t\t: fpu svm npt hypervisor\n");
+	host_read(&host, root);
+	CHECK(host.vendor == HOST_AMD && host.kernel_virt && host.nested);
+	CHECK(host.second_level == HOST_YES && host.unrestricted == HOST_YES);
+	CHECK(!strcmp(host_extension(&host), "SVM") && !host_virt_problem(&host));
+}
+
+static void words_are_not_found_within_words(void)
+{
+	struct host host;
+
+	machine(INTEL "flags\t\t: fpu vmx_not avmx\nvmx flags\t: ept_x_only\n");
+	host_read(&host, root);
+	CHECK(!host.kernel_virt && host.second_level == HOST_NO);
+}
+
+static void each_missing_thing_has_its_remedy(void)
+{
+	struct host host;
+
+	machine(INTEL "flags\t\t: fpu sse\n");
+	host_read(&host, root);
+	CHECK(strstr(host_virt_problem(&host), "has no VMX"));
+	machine(INTEL "flags\t\t: fpu hypervisor\n");
+	host_read(&host, root);
+	CHECK(strstr(host_virt_problem(&host), "nested virtualization"));
+	machine("vendor_id\t: CentaurHauls\nflags\t\t: fpu\n");
+	host_read(&host, root);
+	CHECK(strstr(host_virt_problem(&host), "neither Intel's nor AMD's"));
+	machine(INTEL VMX);
+	put_feature_control(1);
+	host_read(&host, root);
+	CHECK(host.locked_off == HOST_YES);
+	CHECK(strstr(host_virt_problem(&host), "firmware"));
+	put_feature_control(5);
+	host_read(&host, root);
+	CHECK(host.locked_off == HOST_NO);
+}
+
+static void a_missing_node_is_explained(void)
+{
+	machine(INTEL "flags\t\t: fpu\n");
+	host_explain_open(root, "/dev/kiln", ENOENT);
+	CHECK_ERROR("/dev/kiln: not there: this CPU has no VMX");
+	machine(INTEL VMX FULL);
+	host_explain_open(root, "/dev/kiln", ENOENT);
+	CHECK_ERROR("modprobe kiln");
+	put("/sys/module/kiln/refcnt", "0\n", 2);
+	host_explain_open(root, "/dev/kiln", ENOENT);
+	CHECK_ERROR("although the module kiln is loaded");
+	host_explain_open(root, "/dev/kvm", ENOENT);
+	CHECK_ERROR("modprobe kvm_intel");
+	host_explain_open(root, "/tmp/other", ENOENT);
+	CHECK_ERROR("--device");
+}
+
+static void an_unreadable_node_names_the_group(void)
+{
+	host_explain_open(root, "/dev/kiln", EACCES);
+	CHECK_ERROR("usermod -aG kiln");
+	host_explain_open(root, "/dev/kvm", EACCES);
+	CHECK_ERROR("usermod -aG kvm");
+}
+
+static void the_owner_of_vmx_is_named(void)
+{
+	char name[64];
+
+	machine(INTEL VMX FULL);
+	put("/sys/module/kvm_intel/refcnt", "0\n", 2);
+	CHECK(!host_other_hypervisor(root, "/dev/kiln", name, sizeof(name)));
+	host_explain_create(root, "/dev/kiln", EBUSY);
+	CHECK_ERROR("another hypervisor");
+	put("/sys/module/kvm_intel/refcnt", "3\n", 2);
+	CHECK(host_other_hypervisor(root, "/dev/kiln", name, sizeof(name)));
+	CHECK(!strcmp(name, "kvm_intel"));
+	CHECK(!host_other_hypervisor(root, "/dev/kvm", name, sizeof(name)));
+	host_explain_create(root, "/dev/kiln", EBUSY);
+	CHECK_ERROR("in use by kvm_intel");
+	host_explain_create(root, "/dev/kiln", ENOMEM);
+	CHECK_ERROR("no VM can be created");
+}
+
+static void a_machine_that_tells_nothing_is_no_crash(void)
+{
+	struct host host;
+
+	host_read(&host, "/nonexistent");
+	CHECK(host.vendor == HOST_OTHER && host_virt_problem(&host));
+	CHECK(host_module_users("/nonexistent", "kiln") == -1);
+	machine("flags\nvendor_id\n:\nflags\t\t:\nvmx flags\t\t:");
+	host_read(&host, root);
+	CHECK(!host.kernel_virt);
+}
+
+static const struct test tests[] = {
+	TEST(a_cpu_with_everything_is_recognized),
+	TEST(words_are_not_found_within_words),
+	TEST(each_missing_thing_has_its_remedy),
+	TEST(a_missing_node_is_explained),
+	TEST(an_unreadable_node_names_the_group),
+	TEST(the_owner_of_vmx_is_named),
+	TEST(a_machine_that_tells_nothing_is_no_crash),
+	TESTS_END
+};
+
+const struct suite suite_host = { "host", tests };

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "../error.h"
+#include "../opts.h"
+#include "../util.h"
+#include "tap.h"
+
+struct config {
+	const char *file;
+	int loud;
+};
+
+static int set_file(void *config, const char *value)
+{
+	if (!strcmp(value, "bad"))
+		return error_set("--file bad: refused");
+	((struct config *)config)->file = value;
+	return 0;
+}
+
+static int set_loud(void *config, const char *value)
+{
+	(void)value;
+	((struct config *)config)->loud++;
+	return 0;
+}
+
+static const struct opt table[] = {
+	{ "file", "FILE", "a file", set_file },
+	{ "loud", NULL, "be loud", set_loud },
+	{ NULL, NULL, NULL, NULL },
+};
+
+static int parse(struct config *config, int argc, const char *const *argv)
+{
+	*config = (struct config){ 0 };
+	return opts_parse(table, config, argc, (char **)(uintptr_t)argv);
+}
+
+static void values_come_after_blank_or_equals(void)
+{
+	const char *const blank[] = { "run", "--file", "x", "--loud", NULL };
+	const char *const equals[] = { "run", "--file=y=z", NULL };
+	const char *const dashes[] = { "run", "--file", "--loud", NULL };
+	struct config config;
+
+	CHECK(!parse(&config, 4, blank) && !strcmp(config.file, "x") && config.loud == 1);
+	CHECK(!parse(&config, 2, equals) && !strcmp(config.file, "y=z") && !config.loud);
+	CHECK(!parse(&config, 3, dashes) && !strcmp(config.file, "--loud"));
+}
+
+static void what_is_wrong_is_named(void)
+{
+	static const struct {
+		const char *argv[3];
+		int argc;
+		const char *names;
+	} rows[] = {
+		{ { "run", "--nonsense" }, 2, "--nonsense: unknown option" },
+		{ { "run", "--nonsense=1" }, 2, "--nonsense: unknown option" },
+		{ { "run", "-x" }, 2, "-x: unknown option" },
+		{ { "run", "--file" }, 2, "--file: a value is missing" },
+		{ { "run", "--loud=1" }, 2, "--loud takes no value; leave out =1" },
+		{ { "run", "operand" }, 2, "operand: not an option" },
+		{ { "run", "--loud", "operand" }, 3, "operand: not an option" },
+		{ { "run", "--file", "bad" }, 3, "refused" },
+	};
+	struct config config;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {
+		CHECK(parse(&config, rows[i].argc, rows[i].argv) == -1);
+		CHECK_ERROR(rows[i].names);
+	}
+}
+
+static void sentences_stay_one_line(void)
+{
+	CHECK(error_set("%s: odd", "a\nb\tc") == -1);
+	CHECK(!strcmp(error_text(), "a?b?c: odd"));
+}
+
+static const struct test tests[] = {
+	TEST(values_come_after_blank_or_equals),
+	TEST(what_is_wrong_is_named),
+	TEST(sentences_stay_one_line),
+	TESTS_END
+};
+
+const struct suite suite_opts = { "opts", tests };
