@@ -33,6 +33,7 @@
 #include "run.h"
 #include "state.h"
 #include "trace.h"
+#include "xfer.h"
 
 
 u64 kiln_host_xcr0;
@@ -594,7 +595,7 @@ static int run_loop(struct kiln_vcpu *vcpu)
 		if (r <= 0)
 			return r;
 		if (unlikely(__xfer_to_guest_mode_work_pending())) {
-			r = xfer_to_guest_mode_handle_work(NULL);
+			r = kiln_xfer_work();
 			if (r) {
 				vcpu->run->exit_reason = KVM_EXIT_INTR;
 				vcpu->stats.signal_exits++;
