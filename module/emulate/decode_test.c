@@ -652,7 +652,7 @@ static void other_instructions_are_unknown(struct kunit *test)
 }
 
 /* Every field of what came out is one that execution can index with. */
-static bool in_range(const struct kiln_insn *insn)
+static bool is_sane(const struct kiln_insn *insn)
 {
 	return insn->length >= 1 && insn->length <= EMU_INSN_MAX &&
 	       insn->kind <= EMU_KIND_OTHER && insn->seg < EMU_NR_SEGS &&
@@ -682,7 +682,7 @@ static void any_bytes_give_a_sane_answer(struct kunit *test)
 			bytes[1] = pair >> 8;
 			err = emulate_decode(&insn, bytes, sizeof(bytes), mode);
 			if (err ? err != -EINVAL && err != -EOPNOTSUPP :
-				  !in_range(&insn))
+				  !is_sane(&insn))
 				bad++;
 		}
 	}

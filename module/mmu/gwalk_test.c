@@ -93,14 +93,6 @@ static void put(struct memory *m, u64 gpa, u64 entry)
 	memcpy(m->bytes + gpa, &entry, sizeof(entry));
 }
 
-static u32 get32(const struct memory *m, u64 gpa)
-{
-	u32 entry;
-
-	memcpy(&entry, m->bytes + gpa, sizeof(entry));
-	return entry;
-}
-
 static void put32(struct memory *m, u64 gpa, u32 entry)
 {
 	memcpy(m->bytes + gpa, &entry, sizeof(entry));
@@ -197,7 +189,7 @@ static void paging_32_maps_4_kib(struct kunit *test)
 	put32(&m, TABLE(2) + 4 * 0x200, 0xfee00000 | RWU);
 	expect_page(test, &m, 0xfee00320, 0xfee00320, 12);
 	expect_page(test, &m, 0x5fee00320, 0xfee00320, 12);
-	KUNIT_EXPECT_EQ(test, get32(&m, TABLE(2) + 4 * 0x200),
+	KUNIT_EXPECT_EQ(test, (u32)get(&m, TABLE(2) + 4 * 0x200),
 			0xfee00000 | RWU | A);
 }
 
@@ -388,6 +380,19 @@ static void reserved_bits_of_4_levels(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, reserved_bits(&m, TABLE(2), HUGE_GPA | RWU | PS,
 					    0),
 			BITS(29, 13) | NX);
+}
+
+/* A page of 512 GiB or more there is not: PS of a higher level is reserved. */
+static void large_pages_end_at_1_gib(struct kunit *test)
+{
+	struct memory m;
+
+	memory_init(test, &m);
+	use_4_levels(&m);
+	put(&m, TABLE(1), RWU | PS);
+	expect_fault(test, &m, 0, 0, GWALK_PF_P | GWALK_PF_RSVD);
+	m.st.cr4 |= GW_CR4_LA57;
+	expect_fault(test, &m, 0, 0, GWALK_PF_P | GWALK_PF_RSVD);
 }
 
 static void reserved_bits_of_pae(struct kunit *test)
@@ -766,6 +771,7 @@ static struct kunit_case gwalk_cases[] = {
 	KUNIT_CASE(absent_entries_fault_without_p),
 	KUNIT_CASE(fetch_is_reported_with_nxe_or_smep),
 	KUNIT_CASE(reserved_bits_of_4_levels),
+	KUNIT_CASE(large_pages_end_at_1_gib),
 	KUNIT_CASE(reserved_bits_of_pae),
 	KUNIT_CASE(reserved_bits_of_32),
 	KUNIT_CASE(rights_are_those_of_all_levels),
