@@ -296,7 +296,7 @@ static void tsc_changed(struct kiln_vcpu *vcpu, bool all)
  * after the other, each a little late: a value close to what the others have
  * by now, or 0, which vCPUs start with, is taken to mean just that.
  */
-static bool tsc_joins(struct kiln_vm_clock *vc, u64 val, u32 khz, u64 ns)
+bool kiln_tsc_joins(const struct kiln_vm_clock *vc, u64 val, u32 khz, u64 ns)
 {
 	u64 second = (u64)khz * 1000;
 	u64 expected;
@@ -310,6 +310,8 @@ static bool tsc_joins(struct kiln_vm_clock *vc, u64 val, u32 khz, u64 ns)
 	return val - expected + second < 2 * second;
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_tsc_joins);
+
 /* Context: [l] */
 static u64 tsc_host_offset(struct kiln_vcpu *vcpu, u64 val)
 {
@@ -317,7 +319,7 @@ static u64 tsc_host_offset(struct kiln_vcpu *vcpu, u64 val)
 	u64 now = scaled(&vcpu->clock, rdtsc_ordered());
 	u64 ns = ktime_get_raw_ns();
 
-	if (!tsc_joins(vc, val, vcpu->clock.tsc_khz, ns))
+	if (!kiln_tsc_joins(vc, val, vcpu->clock.tsc_khz, ns))
 		vc->last_tsc_offset = val - now;
 	vc->last_tsc = now + vc->last_tsc_offset;
 	vc->last_tsc_ns = ns;

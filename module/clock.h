@@ -225,4 +225,13 @@ void kiln_clock_scale(u32 khz, u32 *mul, s8 *shift);
  */
 u64 kiln_clock_ticks_to_ns(u64 ticks, u32 mul, s8 shift);
 
+/**
+ * kiln_tsc_joins() - does user space mean the TSC the other vCPUs have?
+ * @vc: the VM's clock, locked
+ * @val: what it writes
+ * @khz: frequency of the vCPU's TSC
+ * @ns: CLOCK_MONOTONIC_RAW
+ */
+bool kiln_tsc_joins(const struct kiln_vm_clock *vc, u64 val, u32 khz, u64 ns);
+
 #endif /* KILN_CLOCK_H */

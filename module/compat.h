@@ -9,6 +9,7 @@
 #include <linux/cpuhotplug.h>
 #include <linux/eventfd.h>
 #include <linux/export.h>
+#include <linux/sched.h>
 #include <linux/version.h>
 #include <asm/fpu/api.h>
 
@@ -33,6 +34,13 @@
 #define kiln_task_runnable(task)	READ_ONCE((task)->on_rq)
 #else
 #define kiln_task_runnable(task)	task_is_runnable(task)
+#endif
+
+/* Time the current task has waited for a CPU, ns; absent in tiny kernels. */
+#ifdef CONFIG_SCHED_INFO
+#define kiln_run_delay()		(current->sched_info.run_delay)
+#else
+#define kiln_run_delay()		0ULL
 #endif
 
 /*

@@ -37,6 +37,8 @@ kiln_cpuid_search(const struct kvm_cpuid_entry2 *entries, u32 nent,
 	return NULL;
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_cpuid_search);
+
 struct kvm_cpuid_entry2 *kiln_cpuid_find(struct kiln_vcpu *vcpu, u32 function,
 					 u32 index)
 {
@@ -200,6 +202,8 @@ void kiln_cpuid_refresh(struct kiln_vcpu *vcpu)
 	memset(cpuid->cache, 0, sizeof(cpuid->cache));
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_cpuid_refresh);
+
 static int check_entries(const struct kvm_cpuid_entry2 *entries, u32 nent)
 {
 	const struct kvm_cpuid_entry2 *sizes;
@@ -335,6 +339,8 @@ void kiln_cpuid_create(struct kiln_vcpu *vcpu)
 	vcpu->maxphyaddr = DEFAULT_PHYS_BITS;
 	kiln_control_refresh(vcpu);
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_cpuid_create);
 
 void kiln_cpuid_free(struct kiln_vcpu *vcpu)
 {

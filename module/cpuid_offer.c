@@ -14,6 +14,7 @@
 #include <asm/processor.h>
 #include <asm/tsc.h>
 
+#include "compat.h"
 #include "cpuid.h"
 #include "hw.h"
 #include "state.h"
@@ -211,6 +212,8 @@ bool kiln_cpu_offers(unsigned int feature)
 {
 	return offered[feature / 32] & BIT(feature % 32);
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_cpu_offers);
 
 void kiln_cpuid_caps(const struct kvm_cpuid_entry2 *entries, u32 nent,
 		     u32 caps[NCAPINTS])
@@ -485,6 +488,8 @@ u32 kiln_cpuid_list(struct kvm_cpuid_entry2 entries[KILN_MAX_CPUID_ENTRIES])
 			leaves[i].add(&list, leaves[i].function);
 	return list.nent;
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_cpuid_list);
 
 int kiln_cpuid_supported(struct kvm_cpuid2 __user *user)
 {

@@ -307,7 +307,7 @@ static void op_segment(struct emulate_ctxt *ctxt, enum emulate_seg seg,
 static const struct emulate_ops ops = {
 	.read = op_read,
 	.write = op_write,
-	.cmpxchg = op_cmpxchg,
+	.exchange = op_cmpxchg,
 	.segment = op_segment,
 };
 

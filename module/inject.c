@@ -75,6 +75,7 @@ static void raise(struct kiln_vcpu *vcpu, u8 vector, bool has_error, u32 error)
 	if (FAULTS & BIT(vector))
 		kiln_reg_write(vcpu, KILN_RFLAGS,
 			       kiln_reg_read(vcpu, KILN_RFLAGS) | X86_EFLAGS_RF);
+	set_bit(KILN_REQ_EVENT, &vcpu->requests);
 }
 
 void kiln_queue_exception(struct kiln_vcpu *vcpu, u8 vector, bool has_error,

@@ -24,7 +24,6 @@
 #include <linux/vtime.h>
 #include <asm/fpu/api.h>
 #include <asm/fpu/xcr.h>
-#include <asm/trapnr.h>
 
 #include "compat.h"
 #include "death.h"
@@ -273,23 +272,12 @@ static bool reinject(struct kiln_vcpu *vcpu)
 	return false;
 }
 
-/* Faults and traps as far as RF is concerned (SDM vol. 3 §18.3.1.1). */
-static bool pushes_rf(u8 vector)
-{
-	return vector != X86_TRAP_DB && vector != X86_TRAP_BP &&
-	       vector != X86_TRAP_OF && vector != X86_TRAP_DF;
-}
-
 static void inject_pending_exception(struct kiln_vcpu *vcpu)
 {
 	struct kiln_event *e = &vcpu->exception;
 
 	e->pending = false;
 	e->injected = true;
-	if (pushes_rf(e->vector))
-		kiln_reg_write(vcpu, KILN_RFLAGS,
-			       kiln_reg_read(vcpu, KILN_RFLAGS) |
-			       X86_EFLAGS_RF);
 	kiln_hw->inject_exception(vcpu);
 }
 

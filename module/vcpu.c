@@ -418,6 +418,7 @@ static struct kiln_vcpu *vcpu_alloc(struct kiln_vm *vm, u32 id)
 	mutex_init(&vcpu->mutex);
 	rcuwait_init(&vcpu->wait);
 	preempt_notifier_init(&vcpu->notifier, &kiln_preempt_ops);
+	kiln_cpuid_create(vcpu);
 	/* With a chip in the kernel the others wait for INIT and SIPI. */
 	vcpu->mp_state = kiln_irqchip_present(&vm->irq) && id ?
 			 KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE;

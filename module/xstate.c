@@ -65,6 +65,8 @@ u64 kiln_xstate_supported(void)
 	return supported_xcr0;
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_xstate_supported);
+
 u32 kiln_xstate_size(u64 features, bool compacted)
 {
 	u32 end = XSAVE_HEADER_END;
@@ -82,6 +84,8 @@ u32 kiln_xstate_size(u64 features, bool compacted)
 	}
 	return end;
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_xstate_size);
 
 int kiln_xstate_create(struct kiln_vcpu *vcpu)
 {

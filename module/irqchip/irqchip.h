@@ -348,6 +348,7 @@ int kiln_bus_write(struct kiln_vm *vm, enum kiln_bus bus,
  * @pir: one bit per vector, set by senders with locked operations
  * @control: bit 0, ON: @pir may hold bits; the sender that sets it kicks.
  *	The rest belongs to a backend that uses hardware posting.
+ * @pad: up to 64 bytes
  *
  * This is the posted-interrupt descriptor of SDM vol. 3 §30.6, so a backend
  * may hand its address to the hardware.
@@ -605,13 +606,7 @@ int lapic_x2apic_write(struct kiln_vcpu *vcpu, u32 msr, u64 val);
  */
 int lapic_x2apic_icr_fast(struct kiln_vcpu *vcpu, u64 val);
 
-/**
- * lapic_base() - IA32_APIC_BASE
- * @vcpu: the vCPU, which has an APIC
- *
- * Return: the MSR's value.
- * Context: any.
- */
+/* IA32_APIC_BASE. Any context. */
 u64 lapic_base(struct kiln_vcpu *vcpu);
 
 /**

@@ -20,15 +20,8 @@
 
 static struct kiln_lapic *lapic_by_id(struct kiln_vm *vm, u32 id)
 {
-	struct kiln_vcpu *vcpu;
+	struct kiln_vcpu *vcpu = kiln_vm_vcpu_by_id(vm, id);
 
-	/* vcpus[] is filled before the count says so. */
-	if (likely(id < smp_load_acquire(&vm->nr_vcpus))) {
-		vcpu = vm->vcpus[id];
-		if (likely(vcpu->id == id))
-			return vcpu->lapic;
-	}
-	vcpu = kiln_vm_vcpu_by_id(vm, id);
 	return vcpu ? vcpu->lapic : NULL;
 }
 

@@ -20,7 +20,7 @@
 
 #define TIMER_MODE	HRTIMER_MODE_ABS_PINNED_HARD
 
-/* No deadline is further away than this: the conversions cannot overflow. */
+/* No deadline is further away than this: additions cannot overflow. */
 #define MAX_DELAY_NS	(365ull * 24 * 3600 * NSEC_PER_SEC)
 
 static u32 timer_divisor(const struct kiln_lapic *lapic)
@@ -36,23 +36,9 @@ static u64 timer_ticks_to_ns(const struct kiln_lapic *lapic, u32 ticks)
 	return (u64)ticks * timer_divisor(lapic);
 }
 
-static u32 timer_tsc_khz(const struct kiln_lapic *lapic)
-{
-	return lapic->vcpu->clock.tsc_khz ?: 1;
-}
-
-static u64 timer_tsc_to_ns(const struct kiln_lapic *lapic, u64 tsc)
-{
-	u32 khz = timer_tsc_khz(lapic);
-	u64 max = mul_u64_u32_div(MAX_DELAY_NS, khz, USEC_PER_SEC);
-
-	return mul_u64_u64_div_u64(min(tsc, max), USEC_PER_SEC, khz) + 1;
-}
-
 static u64 timer_ns_to_tsc(const struct kiln_lapic *lapic, u64 ns)
 {
-	return mul_u64_u32_div(min(ns, MAX_DELAY_NS), timer_tsc_khz(lapic),
-			       USEC_PER_SEC);
+	return mul_u64_u32_div(ns, lapic->vcpu->clock.hw_khz, USEC_PER_SEC);
 }
 
 static enum hrtimer_restart timer_fn(struct hrtimer *hrtimer)
@@ -106,17 +92,16 @@ static bool timer_armed(const struct kiln_lapic *lapic)
 static void timer_start(struct kiln_lapic *lapic)
 {
 	struct kiln_lapic_timer *timer = &lapic->timer;
-	u64 now_tsc;
+	u64 now_tsc, delay = 0;
 
 	if (timer->hw || !timer_armed(lapic))
 		return;
 	if (timer->deadline) {
 		now_tsc = kiln_guest_tsc(lapic->vcpu);
-		timer->expires = ktime_get_ns();
 		if (timer->deadline > now_tsc)
-			timer->expires +=
-				timer_tsc_to_ns(lapic,
-						timer->deadline - now_tsc);
+			delay = kiln_tsc_to_ns(lapic->vcpu,
+					       timer->deadline - now_tsc);
+		timer->expires = ktime_get_ns() + min(delay, MAX_DELAY_NS);
 	}
 	hrtimer_start(&timer->hrtimer, ns_to_ktime(timer->expires), TIMER_MODE);
 }

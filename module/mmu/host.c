@@ -118,10 +118,10 @@ bool kiln_host_lookup(struct mm_struct *mm, unsigned long hva,
 }
 
 /* fixup_user_fault() reports poison as -EFAULT; GUP tells them apart. */
-static int host_check_poison(unsigned long hva)
+static int host_check_poison(unsigned long hva, bool write)
 {
-	long r = get_user_pages_unlocked(hva, 1, NULL,
-					 FOLL_HWPOISON | FOLL_WRITE);
+	long r = get_user_pages_unlocked(hva, 1, NULL, FOLL_HWPOISON |
+					 (write ? FOLL_WRITE : 0));
 
 	if (r != -EHWPOISON)
 		return -EFAULT;
@@ -139,7 +139,7 @@ int kiln_host_fault_in(struct mm_struct *mm, unsigned long hva, bool write)
 		return -EINTR;
 	r = fixup_user_fault(mm, hva, write ? FAULT_FLAG_WRITE : 0, &unlocked);
 	mmap_read_unlock(mm);
-	return unlikely(r == -EFAULT) ? host_check_poison(hva) : r;
+	return unlikely(r == -EFAULT) ? host_check_poison(hva, write) : r;
 }
 
 void kiln_host_page_gone(u64 pfn, int level, bool accessed, bool dirty)

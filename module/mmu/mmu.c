@@ -143,6 +143,7 @@ int kiln_mmu_set_region(struct kiln_mmu *mmu,
 	 */
 	mmu_zap_slot(mmu, change.old);
 	mmu_zap_slot(mmu, change.new);
+	up_write(&mmu->slots_lock);
 	/*
 	 * Accesses that do not sleep are under RCU. User space may use the
 	 * memory of a deleted slot for something else once this has returned.
@@ -150,6 +151,7 @@ int kiln_mmu_set_region(struct kiln_mmu *mmu,
 	if (change.old)
 		synchronize_rcu_expedited();
 	kiln_slots_finish(&change);
+	return 0;
 unlock:
 	up_write(&mmu->slots_lock);
 	return r;
