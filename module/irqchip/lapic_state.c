@@ -251,7 +251,7 @@ int lapic_set_state(struct kiln_vcpu *vcpu,
 	struct kiln_lapic *lapic = vcpu->lapic;
 	u64 deadline = lapic_get_tscdeadline(vcpu);
 	bool x2apic = lapic_x2apic_mode(lapic);
-	u32 offset, val;
+	u32 offset, val, dest = state_reg(state, APIC_ICR2);
 
 	if (state_reg(state, APIC_ID) >> 24 != (vcpu->id & 0xff))
 		return -EINVAL;
@@ -268,8 +268,10 @@ int lapic_set_state(struct kiln_vcpu *vcpu,
 	lapic_set_reg(lapic, APIC_DFR,
 		      lapic_reg(lapic, APIC_DFR) | ~APIC_DFR_BITS);
 	lapic_set_reg(lapic, APIC_ESR, state_reg(state, APIC_ESR) & 0xff);
-	lapic_set_icr(lapic, x2apic, lapic_reg(lapic, APIC_ICR) |
-		      (u64)state_reg(state, APIC_ICR2) << 32);
+	if (!x2apic)
+		dest &= lapic_writable_bits(APIC_ICR2);
+	lapic_set_icr(lapic, x2apic,
+		      lapic_reg(lapic, APIC_ICR) | (u64)dest << 32);
 	lapic_set_ids(lapic);
 	WRITE_ONCE(lapic->sw_enabled,
 		   lapic_reg(lapic, APIC_SPIV) & APIC_SPIV_APIC_ENABLED);
