@@ -145,6 +145,23 @@ void death_describe(struct kiln_death *record, const struct kvm_run *run, int er
 	}
 }
 
+/*
+ * Stock KVM on AMD resets a vCPU that shut down, because the hardware leaves
+ * its state undefined (APM vol. 2 §15.14.3); what it died with is gone.
+ */
+static bool was_reset(const struct kiln_death *record)
+{
+	return record->kind == KILN_DEATH_TRIPLE_FAULT && record->regs.rip == 0xfff0 &&
+	       record->sregs.cs.base == 0xffff0000;
+}
+
+static void append_cause(struct kiln_death *record, const char *text)
+{
+	size_t used = strlen(record->cause);
+
+	snprintf(record->cause + used, sizeof(record->cause) - used, "%s", text);
+}
+
 void death_collect(struct death *death, const struct vcpu *vcpu, int err)
 {
 	struct kiln_death *record = &death->record;
@@ -161,6 +178,8 @@ void death_collect(struct death *death, const struct vcpu *vcpu, int err)
 	/* Where these fail too, what is printed is zero: there is no more to know. */
 	ioctl(vcpu->fd, KVM_GET_REGS, &record->regs);
 	ioctl(vcpu->fd, KVM_GET_SREGS, &record->sregs);
+	if (was_reset(record))
+		append_cause(record, "; KVM has reset the vCPU since, its registers are lost");
 	record->insn_len = (uint8_t)death_read_code(vcpu->memory, &record->sregs,
 						    record->sregs.cs.base + record->regs.rip,
 						    record->insn, sizeof(record->insn));
