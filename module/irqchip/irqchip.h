@@ -623,12 +623,7 @@ u64 lapic_base(struct kiln_vcpu *vcpu);
  */
 int lapic_set_base(struct kiln_vcpu *vcpu, u64 val, bool host);
 
-/**
- * lapic_get_cr8() - CR8 as the TPR says
- * @vcpu: the vCPU
- *
- * Return: 0 to 15.
- */
+/* CR8 as the TPR says: 0 to 15. vCPU thread. */
 u64 lapic_get_cr8(struct kiln_vcpu *vcpu);
 
 /**

@@ -456,7 +456,7 @@ static void periodic_fires_again(struct kunit *test)
 	lapic_mmio_write(vcpu, APIC_TDCR, APIC_TDR_DIV_1);
 	lapic_mmio_write(vcpu, APIC_TMICT, 2000000);
 	for (i = 0; i < 3; i++) {
-		msleep(10);
+		msleep(20);
 		KUNIT_EXPECT_EQ(test, fake_take_irq(vcpu), 0x60);
 		KUNIT_EXPECT_GT(test, reg(vcpu, APIC_TMCCT), 0u);
 		lapic_eoi(vcpu);
@@ -464,7 +464,7 @@ static void periodic_fires_again(struct kunit *test)
 	lapic_mmio_write(vcpu, APIC_TMICT, 0);
 	fake_take_irq(vcpu);
 	lapic_eoi(vcpu);
-	msleep(10);
+	msleep(20);
 	KUNIT_EXPECT_EQ(test, lapic_sync(vcpu), -1);
 }
 
@@ -475,7 +475,7 @@ static void masked_timer_is_silent(struct kunit *test)
 	lapic_mmio_write(vcpu, APIC_LVTT, 0x60 | APIC_LVT_MASKED);
 	lapic_mmio_write(vcpu, APIC_TDCR, APIC_TDR_DIV_1);
 	lapic_mmio_write(vcpu, APIC_TMICT, 1000);
-	msleep(10);
+	msleep(20);
 	KUNIT_EXPECT_EQ(test, lapic_sync(vcpu), -1);
 	KUNIT_EXPECT_EQ(test, reg(vcpu, APIC_TMCCT), 0u);
 }
@@ -497,7 +497,7 @@ static void tsc_deadline_fires_and_disarms(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, lapic_timer_deadline(vcpu), deadline);
 	KUNIT_EXPECT_EQ(test, lapic_sync(vcpu), -1);
 	lapic_set_tscdeadline(vcpu, 1);		/* long ago */
-	msleep(5);
+	msleep(20);
 	KUNIT_EXPECT_EQ(test, fake_take_irq(vcpu), 0x60);
 	KUNIT_EXPECT_EQ(test, lapic_get_tscdeadline(vcpu), 0ULL);
 	lapic_set_tscdeadline(vcpu, U64_MAX);
@@ -536,7 +536,7 @@ static void backend_watches_periodic_too(struct kunit *test)
 	lapic_mmio_write(vcpu, APIC_TDCR, APIC_TDR_DIV_1);
 	lapic_mmio_write(vcpu, APIC_TMICT, 1000000);
 	first = vcpu->lapic->timer.expires;
-	msleep(10);
+	msleep(20);
 	lapic_timer_expire(vcpu);
 	KUNIT_EXPECT_EQ(test, fake_take_irq(vcpu), 0x60);
 	KUNIT_EXPECT_GT(test, vcpu->lapic->timer.expires, ktime_get_ns());
