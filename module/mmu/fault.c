@@ -12,6 +12,7 @@
 #include <linux/mm.h>
 #include <linux/sched.h>
 
+#include "../compat.h"
 #include "host.h"
 #include "link.h"
 #include "slots.h"
@@ -178,3 +179,5 @@ int kiln_mmu_fault(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 	}
 	return KILN_FAULT_MAPPED;
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_fault);

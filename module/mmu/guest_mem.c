@@ -17,6 +17,7 @@
 #include <linux/sched.h>
 #include <linux/uaccess.h>
 
+#include "../compat.h"
 #include "slots.h"
 
 /* A piece of guest memory within one slot. */
@@ -182,11 +183,15 @@ int kiln_mmu_read(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 	return guest_access(mmu, cpu, gpa, buf, len, false, true);
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_read);
+
 int kiln_mmu_read_atomic(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
 			 u64 gpa, void *buf, size_t len)
 {
 	return guest_access(mmu, cpu, gpa, buf, len, false, false);
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_read_atomic);
 
 int kiln_mmu_write(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 		   const void *buf, size_t len)
@@ -194,6 +199,8 @@ int kiln_mmu_write(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 	/* only read from if writing to the guest */
 	return guest_access(mmu, cpu, gpa, (void *)buf, len, true, true);
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_write);
 
 /*
  * Leaves what was found in *@old. The macro of <linux/uaccess.h> tells sizes
@@ -264,6 +271,8 @@ int kiln_mmu_cmpxchg(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 	return r;
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_cmpxchg);
+
 unsigned long kiln_mmu_gpa_to_hva(struct kiln_mmu *mmu,
 				  struct kiln_mmu_cpu *cpu, u64 gpa,
 				  bool *writable)
@@ -277,6 +286,8 @@ unsigned long kiln_mmu_gpa_to_hva(struct kiln_mmu *mmu,
 		*writable = piece.writable;
 	return piece.hva;
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_gpa_to_hva);
 
 /* Context: RCU read side. */
 static void gpa_cache_refresh(struct kiln_mmu *mmu,
@@ -319,6 +330,8 @@ unlock:
 	return r;
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_gpa_cache_init);
+
 /* Returns -EAGAIN if this is not one for the fast path. */
 static int gpa_cache_access(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
 			    u32 offset, void *buf, u32 len, bool write)
@@ -354,6 +367,8 @@ int kiln_gpa_cache_read(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
 	return kiln_mmu_read(mmu, NULL, cache->gpa + offset, buf, len);
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_gpa_cache_read);
+
 int kiln_gpa_cache_write(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
 			 u32 offset, const void *buf, u32 len)
 {
@@ -364,3 +379,5 @@ int kiln_gpa_cache_write(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
 		return r;
 	return kiln_mmu_write(mmu, NULL, cache->gpa + offset, buf, len);
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_gpa_cache_write);

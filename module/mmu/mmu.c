@@ -48,6 +48,8 @@ int kiln_mmu_init(struct kiln_mmu *mmu, struct mm_struct *mm,
 	return 0;
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_init);
+
 /* Who has no vCPU needs no flush, and may have nothing left to ask for one. */
 static void mmu_no_flush(struct kiln_mmu *mmu)
 {
@@ -74,6 +76,8 @@ void kiln_mmu_destroy(struct kiln_mmu *mmu)
 	kiln_slots_destroy(&mmu->slots);
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_destroy);
+
 void kiln_mmu_exit(void)
 {
 	mmu_notifier_synchronize();
@@ -83,6 +87,8 @@ void kiln_mmu_cpu_destroy(struct kiln_mmu_cpu *cpu)
 {
 	kiln_pt_cache_drain(&cpu->cache);
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_cpu_destroy);
 
 phys_addr_t kiln_mmu_root(const struct kiln_mmu *mmu)
 {
@@ -156,3 +162,5 @@ unlock:
 	up_write(&mmu->slots_lock);
 	return r;
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_set_region);
