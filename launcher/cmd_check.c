@@ -135,14 +135,16 @@ static void check_node(struct check *check)
 
 static void check_version(struct check *check)
 {
+	struct kiln_version who;
 	int version;
 
 	if (check->fd < 0)
 		return;
 	version = ioctl(check->fd, KVM_GET_API_VERSION, 0);
 	check->speaks = version == KVM_API_VERSION;
+	vm_get_version(check->fd, &who);
 	if (check->speaks)
-		answer(check, FINE, "ABI: version %d", version);
+		answer(check, FINE, "ABI: version %d, spoken by %s", version, who.name);
 	else if (version < 0)
 		answer(check, MISSING, "ABI: %s does not speak the KVM ABI; name /dev/kiln or /dev/kvm with --device",
 		       check->device);

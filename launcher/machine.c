@@ -150,7 +150,7 @@ static int set_up(struct machine *machine)
 	if (load_guest(machine) || console_open(&machine->console, config->console) ||
 	    vm_open(&machine->vm, config->device, config->cpus))
 		return -1;
-	say("%s: speaks the KVM ABI", config->device);
+	say("%s: %s", config->device, machine->vm.version.name);
 	if (start_loop(machine) || vm_create(&machine->vm, &machine->memory))
 		return -1;
 	add_devices(machine);

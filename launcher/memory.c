@@ -52,6 +52,18 @@ static void *map_between_gaps(struct guest_memory *memory, uint64_t size)
 	return memory->base == MAP_FAILED ? NULL : memory->base;
 }
 
+/*
+ * Wishes: a host without transparent huge pages says EINVAL and serves small
+ * ones. The lowest 2 MiB hold a few scattered pages of boot data: to clear
+ * all of it would cost more than the rest of the launcher's start.
+ */
+static void wish_for_huge_pages(const struct guest_memory *memory, uint64_t size)
+{
+	madvise(memory->base, HUGE_PAGE, MADV_NOHUGEPAGE);
+	if (size > HUGE_PAGE)
+		madvise(memory->base + HUGE_PAGE, size - HUGE_PAGE, MADV_HUGEPAGE);
+}
+
 int guest_memory_create(struct guest_memory *memory, uint64_t size)
 {
 	memset(memory, 0, sizeof(*memory));
@@ -64,8 +76,7 @@ int guest_memory_create(struct guest_memory *memory, uint64_t size)
 	}
 	memory->low_size = min_u64(size, LOW_RAM_MAX);
 	memory->high_size = size - memory->low_size;
-	/* A wish: a host without transparent huge pages says EINVAL and serves small ones. */
-	madvise(memory->base, size, MADV_HUGEPAGE);
+	wish_for_huge_pages(memory, size);
 	return 0;
 }
 

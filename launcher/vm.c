@@ -40,6 +40,15 @@ int vm_ioctl(int fd, unsigned long request, void *arg)
 	return ret;
 }
 
+void vm_get_version(int device_fd, struct kiln_version *version)
+{
+	memset(version, 0, sizeof(*version));
+	/* The number is kiln's own: others say ENOTTY. */
+	if (vm_ioctl(device_fd, KILN_GET_VERSION, version))
+		strcpy(version->name, "KVM");
+	version->name[sizeof(version->name) - 1] = '\0';
+}
+
 static int check_extension(const struct vm *vm, int capability)
 {
 	return ioctl(vm->device_fd, KVM_CHECK_EXTENSION, (unsigned long)capability);
@@ -110,6 +119,7 @@ static int examine(struct vm *vm, unsigned int cpus)
 	if (check_version(vm) || check_needs(vm) || check_cpus(vm, cpus) || get_run_size(vm) ||
 	    get_supported_cpuid(vm))
 		return -1;
+	vm_get_version(vm->device_fd, &vm->version);
 	vm->tsc_deadline = check_extension(vm, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 	return 0;
 }

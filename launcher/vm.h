@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "../uapi/kiln.h"
 #include "irq.h"
 #include "memory.h"
 
@@ -20,6 +21,7 @@ struct vm {
 	size_t run_size;		/* of struct kvm_run's mapping */
 	bool tsc_deadline;
 	struct kvm_cpuid2 *cpuid;	/* what the device supports */
+	struct kiln_version version;	/* of kiln; on stock KVM only the name, "KVM" */
 };
 
 /* A capability without which nothing runs. */
@@ -31,6 +33,9 @@ struct vm_need {
 
 /* Ends with a NULL name. */
 extern const struct vm_need vm_needs[];
+
+/* Who is behind the device: fills in @version. */
+void vm_get_version(int device_fd, struct kiln_version *version);
 
 /* ioctl() that begins again after EINTR. */
 int vm_ioctl(int fd, unsigned long request, void *arg);
