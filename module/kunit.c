@@ -1,9 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kiln-kunit.ko: the KUnit suites that stand beside the code they test.
+ * kiln-kunit.ko: the KUnit suites that stand beside the code they test. Loaded
+ * after kiln.ko, whose functions it calls.
  */
 #include <linux/module.h>
 #include <kunit/test.h>
+
+#include "emulate/emulate_test.h"
+#include "irqchip/irqchip_test.h"
+#include "mmu/gwalk_test.h"
+#include "mmu/mmu_test.h"
+
+extern struct kunit_suite cpuid_suite;
+
+kunit_test_suites(&cpuid_suite,
+		  &emulate_decode_suite, &emulate_execute_suite,
+		  &emulate_linear_suite,
+		  &gwalk_suite, &pgtable_suite, &pgtable_model_suite,
+		  &slots_suite, &guest_memory_suite, &ept_format_suite,
+		  &lapic_suite, &lapic_ipi_suite, &ioapic_suite, &pic_suite,
+		  &pit_suite, &routing_suite, &bus_suite);
 
 MODULE_DESCRIPTION("KUnit suites of kiln");
 MODULE_LICENSE("GPL");

@@ -351,6 +351,20 @@ static void inject_events(struct kiln_vcpu *vcpu)
 	}
 	if (vcpu->lapic)
 		inject_irqs(vcpu, busy);
+	else if (READ_ONCE(vcpu->run->request_interrupt_window))
+		kiln_hw->irq_window(vcpu);
+}
+
+/*
+ * Without an APIC in the kernel user space may ask to come back as soon as
+ * the guest takes interrupts (api.rst §5, request_interrupt_window).
+ */
+static bool window_is_open(struct kiln_vcpu *vcpu)
+{
+	return !vcpu->lapic &&
+	       READ_ONCE(vcpu->run->request_interrupt_window) &&
+	       !vcpu->exception.pending && !vcpu->exception.injected &&
+	       !vcpu->nmi_injected && kiln_hw->irq_allowed(vcpu);
 }
 
 /* Return as exit handlers do. */
@@ -388,6 +402,11 @@ static int handle_requests(struct kiln_vcpu *vcpu)
 				set_bit(KILN_REQ_EVENT, &vcpu->requests);
 				return KILN_RESUME;
 			}
+		}
+		if (unlikely(window_is_open(vcpu))) {
+			set_bit(KILN_REQ_EVENT, &vcpu->requests);
+			vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+			return KILN_EXIT_USER;
 		}
 		inject_events(vcpu);
 	}
@@ -619,8 +638,8 @@ static void publish(struct kiln_vcpu *vcpu)
 	run->flags = 0;
 	run->cr8 = kiln_get_cr8(vcpu);
 	run->apic_base = vcpu->lapic ? lapic_base(vcpu) : vcpu->apic_base;
-	/* Only a vCPU without an in-kernel APIC is injected from outside. */
-	run->ready_for_interrupt_injection = !!vcpu->lapic;
+	run->ready_for_interrupt_injection = vcpu->lapic ||
+					     kiln_hw->irq_allowed(vcpu);
 }
 
 /* Finish what user space was asked for, unless it moved the vCPU since. */
@@ -663,8 +682,12 @@ int kiln_vcpu_run(struct kiln_vcpu *vcpu)
 	/* No register is synchronised through kvm_run (KVM_CAP_SYNC_REGS). */
 	if (READ_ONCE(run->kvm_valid_regs) || READ_ONCE(run->kvm_dirty_regs))
 		return -EINVAL;
-	if (!vcpu->lapic && kiln_set_cr8(vcpu, READ_ONCE(run->cr8)))
-		return -EINVAL;
+	if (!vcpu->lapic) {
+		if (kiln_set_cr8(vcpu, READ_ONCE(run->cr8)))
+			return -EINVAL;
+		if (READ_ONCE(run->request_interrupt_window))
+			set_bit(KILN_REQ_EVENT, &vcpu->requests);
+	}
 	note_thread(vcpu);
 	kiln_cpuid_freeze(&vcpu->cpuid);
 

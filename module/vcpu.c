@@ -415,6 +415,8 @@ static struct kiln_vcpu *vcpu_alloc(struct kiln_vm *vm, u32 id)
 	vcpu->vm = vm;
 	vcpu->id = id;
 	vcpu->cpu = -1;
+	vcpu->apic_base = KILN_APIC_BASE_DEFAULT | KILN_APIC_BASE_EN |
+			  (id ? 0 : KILN_APIC_BASE_BSP);
 	mutex_init(&vcpu->mutex);
 	rcuwait_init(&vcpu->wait);
 	preempt_notifier_init(&vcpu->notifier, &kiln_preempt_ops);

@@ -9,6 +9,7 @@
 #include <linux/kvm.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 
 #include "../compat.h"
@@ -180,32 +181,44 @@ static bool slots_in_place(const struct kiln_slot_array *array,
 	       (!nr || array->slot[nr - 1]->gfn < change->new->gfn);
 }
 
+/* Take @slot out of an array, or put it in where it belongs. */
+static void slots_drop(struct kiln_slot_array *array,
+		       const struct kiln_slot *slot)
+{
+	unsigned int i = slots_before(array, slot->gfn);
+
+	array->nr--;
+	memmove(&array->slot[i], &array->slot[i + 1],
+		(array->nr - i) * sizeof(array->slot[0]));
+}
+
+static void slots_insert(struct kiln_slot_array *array, struct kiln_slot *slot)
+{
+	unsigned int i = slots_before(array, slot->gfn);
+
+	memmove(&array->slot[i + 1], &array->slot[i],
+		(array->nr - i) * sizeof(array->slot[0]));
+	array->slot[i] = slot;
+	array->nr++;
+}
+
 static struct kiln_slot_array *
 slots_copy(const struct kiln_slot_array *array,
 	   const struct kiln_slot_change *change)
 {
 	unsigned int room = array->nr + array->nr / 4 + 8;
-	struct kiln_slot *new = change->new;
 	struct kiln_slot_array *copy;
-	unsigned int i, nr = 0;
 
 	copy = kvmalloc(struct_size(copy, slot, room), GFP_KERNEL_ACCOUNT);
 	if (!copy)
 		return NULL;
-	for (i = 0; i < array->nr; i++) {
-		struct kiln_slot *slot = array->slot[i];
-
-		if (new && new->gfn < slot->gfn) {
-			copy->slot[nr++] = new;
-			new = NULL;
-		}
-		if (slot != change->old)
-			copy->slot[nr++] = slot;
-	}
-	if (new)
-		copy->slot[nr++] = new;
-	copy->nr = nr;
+	memcpy(copy->slot, array->slot, array->nr * sizeof(array->slot[0]));
+	copy->nr = array->nr;
 	copy->room = room;
+	if (change->old)
+		slots_drop(copy, change->old);
+	if (change->new)
+		slots_insert(copy, change->new);
 	return copy;
 }
 

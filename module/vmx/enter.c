@@ -237,9 +237,11 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 		vcpu->regs_avail = REGS_AFTER_EXIT;
 		if (unlikely(vmx->fail))
 			break;
-		vmx->launched = true;
 		vcpu->stats.exits++;
 		vmx->exit_reason = vmcs_read32(VM_EXIT_REASON);
+		/* A VMLAUNCH that failed half-way did not launch (§27.8). */
+		vmx->launched |= !(vmx->exit_reason &
+				   VMX_EXIT_REASONS_FAILED_VMENTRY);
 	} while (fast_exit(vmx));
 
 	vcpu->cr2 = read_cr2();
