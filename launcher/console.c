@@ -21,6 +21,11 @@
 /* A pipe that poll() calls writable takes this much without blocking (pipe(7)). */
 #define WRITE_CHUNK	PIPE_BUF
 #define FLUSH_MS	1000
+/*
+ * Output waits this long for more: a wake of the loop costs more than many
+ * exits, and a guest writes lines a byte at a time.
+ */
+#define DELAY_NS	2000000
 /* A pty does not say when its slave is opened: look this often. */
 #define RETRY_NS	200000000
 
@@ -33,6 +38,19 @@ static void kick(struct console *console)
 	console->kicked = true;
 	if (wake && console->wake.fd >= 0)
 		loop_wake(console->wake.fd);
+}
+
+/* For output: soon, or now where the ring fills up. */
+static void kick_output(struct console *console)
+{
+	struct itimerspec once = { .it_value.tv_nsec = DELAY_NS };
+
+	if (console->count > CONSOLE_RING / 2) {
+		kick(console);
+	} else if (!console->delayed) {
+		console->delayed = true;
+		timerfd_settime(console->delay.fd, 0, &once, NULL);
+	}
 }
 
 static size_t peer_room(struct uart_peer *peer)
@@ -60,7 +78,7 @@ static void peer_put(struct uart_peer *peer, uint8_t byte)
 	else
 		console->lost++;
 	if (console->attached)
-		kick(console);
+		kick_output(console);
 	pthread_mutex_unlock(&console->lock);
 }
 
@@ -246,6 +264,18 @@ static void output_ready(struct loop_source *source, uint32_t events)
 	pump_output(container_of(source, struct console, out));
 }
 
+static void delay_ready(struct loop_source *source, uint32_t events)
+{
+	struct console *console = container_of(source, struct console, delay);
+
+	(void)events;
+	loop_consume(source->fd);	/* a timerfd counts like an eventfd */
+	pthread_mutex_lock(&console->lock);
+	console->delayed = false;
+	pthread_mutex_unlock(&console->lock);
+	pump_output(console);
+}
+
 static void wake_ready(struct loop_source *source, uint32_t events)
 {
 	struct console *console = container_of(source, struct console, wake);
@@ -300,7 +330,7 @@ static void retry_ready(struct loop_source *source, uint32_t events)
 	struct pollfd master = { .fd = console->in.fd };
 
 	(void)events;
-	loop_consume(source->fd);	/* a timerfd counts like an eventfd */
+	loop_consume(source->fd);
 	poll(&master, 1, 0);
 	if (master.revents & POLLHUP)
 		return;
@@ -338,6 +368,7 @@ void console_init(struct console *console)
 	console->in = (struct loop_source){ -1, input_ready };
 	console->out = (struct loop_source){ -1, output_ready };
 	console->wake = (struct loop_source){ -1, wake_ready };
+	console->delay = (struct loop_source){ -1, delay_ready };
 	console->listener = (struct loop_source){ -1, listener_ready };
 	console->retry = (struct loop_source){ -1, retry_ready };
 }
@@ -355,11 +386,19 @@ static bool is_plain(struct loop *loop, struct loop_source *source)
 	return false;
 }
 
+static int add_timer(struct console *console, struct loop_source *timer)
+{
+	timer->fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (timer->fd < 0)
+		return error_set("timerfd_create: %s; free file descriptors (ulimit -n)",
+				 strerror(errno));
+	return loop_add(console->loop, timer, EPOLLIN);
+}
+
 static int start_pty(struct console *console)
 {
-	console->retry.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (console->retry.fd < 0 || loop_add(console->loop, &console->retry, EPOLLIN))
-		return error_set("--console pty: %s; free file descriptors", strerror(errno));
+	if (add_timer(console, &console->retry))
+		return -1;
 	set_retry(console, true);
 	return 0;
 }
@@ -371,7 +410,8 @@ int console_start(struct console *console, struct uart *uart, struct loop *loop,
 	console->loop = loop;
 	console->ending = ending;
 	console->wake.fd = loop_eventfd();
-	if (console->wake.fd < 0 || loop_add(loop, &console->wake, EPOLLIN))
+	if (console->wake.fd < 0 || loop_add(loop, &console->wake, EPOLLIN) ||
+	    add_timer(console, &console->delay))
 		return -1;
 	console->in_plain = is_plain(loop, &console->in);
 	console->out_plain = is_plain(loop, &console->out);
@@ -414,8 +454,8 @@ static void flush(struct console *console)
 
 void console_close(struct console *console)
 {
-	struct loop_source *sources[] = { &console->in, &console->out, &console->wake,
-					  &console->listener, &console->retry };
+	struct loop_source *sources[] = { &console->in,	   &console->out,      &console->wake,
+					  &console->delay, &console->listener, &console->retry };
 
 	flush(console);
 	terminal_restore();

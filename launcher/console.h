@@ -31,14 +31,15 @@ struct console {
 	uint8_t ring[CONSOLE_RING];	/* [lock] */
 	size_t first, count;		/* [lock] */
 	bool attached;			/* [lock] somebody reads what we write */
-	bool kicked;			/* [lock] the loop knows already */
+	bool kicked;			/* [lock] the loop was woken */
+	bool delayed;			/* [lock] the loop will be, by @delay */
 	uint64_t lost;			/* [lock] bytes that found no room */
 
 	/* All below: set by console_open(), then the loop's. */
 	struct uart *uart;
 	struct loop *loop;
 	struct ending *ending;
-	struct loop_source in, out, wake, listener, retry;
+	struct loop_source in, out, wake, delay, listener, retry;
 	bool in_watched, out_watched;
 	bool in_plain, out_plain;	/* cannot be polled: files, /dev/null */
 	bool is_terminal;		/* Ctrl-] leaves, input is always read */
