@@ -49,6 +49,7 @@ __guest void apic_enable(void)
 {
 	apic_write(APIC_SVR, 0x1ff);
 	apic_write(APIC_TPR, 0);
+	apic_write(APIC_LVT0, APIC_MASKED);
 }
 
 __guest void x2apic_enable(void)
@@ -56,6 +57,7 @@ __guest void x2apic_enable(void)
 	wrmsr(APIC_MSR, rdmsr(APIC_MSR) | 0xc00);
 	wrmsr(X2APIC(APIC_SVR), 0x1ff);
 	wrmsr(X2APIC(APIC_TPR), 0);
+	wrmsr(X2APIC(APIC_LVT0), APIC_MASKED);
 }
 
 __guest void ioapic_write(uint8_t reg, uint32_t v)

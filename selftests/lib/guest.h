@@ -200,7 +200,7 @@ __always void apic_write(uint32_t reg, uint32_t v)
 	*(volatile uint32_t *)(APIC_PHYS + reg) = v;
 }
 
-void apic_enable(void);			/* software-enable, spurious vector 0xff, TPR 0 */
+void apic_enable(void);			/* software-enable, spurious vector 0xff, TPR 0, no PIC at LINT0 */
 void x2apic_enable(void);
 void ioapic_write(uint8_t reg, uint32_t v);
 uint32_t ioapic_read(uint8_t reg);
