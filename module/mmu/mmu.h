@@ -215,7 +215,7 @@ struct kiln_mmu_cpu {
  * The root's page may have been another VM's before: a CPU must flush what it
  * holds for kiln_mmu_root() before it enters this guest for the first time.
  *
- * Return: 0, -ENOMEM, or -EINTR (fatal signal).
+ * Return: 0, -ENOMEM, or -EINTR (a signal is pending).
  * Context: process; takes mmap_lock for writing.
  */
 int kiln_mmu_init(struct kiln_mmu *mmu, struct mm_struct *mm,
