@@ -19,25 +19,25 @@ KBUILD = $(MAKE) -C $(KDIR) M=$(MODULE_DIR) $(if $(W),W=$(W)) $(if $(C),C=$(C)) 
 all: module launcher		## module for the running kernel, and the launcher
 
 module: mirror			## build/<release>/kiln.ko for the kernel of KDIR= (W=1: warnings, C=1: sparse)
-	@flock $(MODULE_DIR)/.lock $(KBUILD) modules
+	+@flock $(MODULE_DIR)/.lock $(KBUILD) modules
 
 kunit: mirror			## build/<release>/kiln-kunit.ko, if the kernel of KDIR= has KUnit
 	@grep -q '^CONFIG_KUNIT=' $(KDIR)/.config || { echo "the kernel of $(KDIR) has no KUnit" >&2; exit 1; }
-	@flock $(MODULE_DIR)/.lock $(KBUILD) KILN_KUNIT=m modules
+	+@flock $(MODULE_DIR)/.lock $(KBUILD) KILN_KUNIT=m modules
 
 # Kbuild of 6.1 puts objects beside their sources, so it gets a tree of links to them.
 mirror:
 	@test -n "$(release)" || { echo "$(KDIR): no kernel headers there; install linux-headers-$$(uname -r) or give KDIR=" >&2; exit 1; }
 	@mkdir -p $(MODULE_DIR)
 	@find $(MODULE_DIR) -xtype l -delete
-	@flock $(MODULE_DIR)/.lock cp -rsf $(CURDIR)/Kbuild $(CURDIR)/module $(CURDIR)/uapi $(MODULE_DIR)/
+	+@flock $(MODULE_DIR)/.lock cp -rsf $(CURDIR)/Kbuild $(CURDIR)/module $(CURDIR)/uapi $(MODULE_DIR)/
 
 launcher:			## build/kiln
 	@$(MAKE) -C launcher O=$(BUILD)
 
 # The test harness comes with the kernel's source.
 selftests:			## build/selftests/*, static test programs
-	@source=$$(lab/kernel --source) && $(MAKE) -C selftests O=$(BUILD)/selftests KSRC="$$source"
+	+@source=$$(lab/kernel --source) && $(MAKE) -C selftests O=$(BUILD)/selftests KSRC="$$source"
 
 ##@ Check
 check:				## static analysis of everything
@@ -58,7 +58,7 @@ install-module: module
 
 install-launcher: launcher
 	install -D -m 755 $(BUILD)/kiln $(DESTDIR)$(PREFIX)/bin/kiln
-	install -D -m 644 launcher/kiln.1 $(DESTDIR)$(PREFIX)/share/man/man1/kiln.1
+	install -D -m 644 Documentation/kiln.1 $(DESTDIR)$(PREFIX)/share/man/man1/kiln.1
 
 # Members of the group kiln may start guests.
 install-access:

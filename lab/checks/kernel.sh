@@ -29,7 +29,7 @@ run_suites() {
 	"$LAB/vm" "$@" -- sh -c '
 		for suite; do
 			echo "### suite $suite"
-			timeout -s KILL 300 $suite
+			timeout -s KILL 120 $suite
 			echo "### status $?"
 		done
 		rmmod kiln

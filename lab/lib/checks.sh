@@ -176,6 +176,7 @@ finish_check() {
 run_checks() {
 	local jobs=$1 name pid status open
 	declare -gA RUNNING=() BEGAN=()
+	trap stop_checks INT TERM HUP
 	while :; do
 		open=
 		for name in "${CHECK_NAMES[@]}"; do
@@ -197,6 +198,24 @@ run_checks() {
 			break
 		fi
 	done
+}
+
+# What was started and everything it started, when this run is cut short.
+stop_checks() {
+	local pid
+	trap - INT TERM HUP
+	for pid in "${!RUNNING[@]}"; do
+		stop_tree "$pid"
+	done
+	exit 130
+}
+
+stop_tree() {
+	local child
+	for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+		stop_tree "$child"
+	done
+	kill -TERM "$1" 2>/dev/null
 }
 
 # Prints the closing line; 0 if nothing failed and something passed.
