@@ -582,6 +582,9 @@ void lapic_write_trap(struct kiln_vcpu *vcpu, u32 offset);
  */
 int lapic_x2apic_read(struct kiln_vcpu *vcpu, u32 msr, u64 *val);
 
+/* May hardware answer RDMSR of 0x800 to 0x8ff from the page? Mode-independent. */
+bool lapic_x2apic_in_page(u32 msr);
+
 /**
  * lapic_x2apic_write() - WRMSR of 0x800 to 0x8ff
  * @vcpu: the vCPU

@@ -508,6 +508,16 @@ static u32 x2apic_offset(u32 msr)
 	return (msr - APIC_BASE_MSR) << 4;
 }
 
+/* The current count is computed; what cannot be read must fault. */
+bool lapic_x2apic_in_page(u32 msr)
+{
+	u32 offset = x2apic_offset(msr);
+
+	return offset != APIC_TMCCT && lapic_reg_desc(offset, X2R);
+}
+
+KILN_EXPORT_FOR_KUNIT(lapic_x2apic_in_page);
+
 int lapic_x2apic_read(struct kiln_vcpu *vcpu, u32 msr, u64 *val)
 {
 	struct kiln_lapic *lapic = vcpu->lapic;

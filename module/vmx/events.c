@@ -168,6 +168,21 @@ static void forget_injected(struct kiln_vcpu *vcpu)
 	vcpu->irq_injected = false;
 }
 
+/*
+ * Was it an interrupt the hardware took from the virtual APIC? Bochs then
+ * leaves the vector of another event in the IDT-vectoring information; the one
+ * in question is in service by now (SDM vol. 3 §30.2.2).
+ */
+static bool virtual_interrupt(struct vmx_vcpu *vmx, u32 info)
+{
+	const u32 mask = VECTORING_INFO_VALID_MASK | VECTORING_INFO_TYPE_MASK;
+	const u32 irq = VECTORING_INFO_VALID_MASK | INTR_TYPE_EXT_INTR;
+	struct kiln_vcpu *vcpu = &vmx->vcpu;
+
+	return (info & mask) == irq && !vmx->injected && vcpu->lapic &&
+	       vcpu->lapic->hw_vid && lapic_max_isr(vcpu) >= 0;
+}
+
 /**
  * vmx_complete_events() - see what became of the event being delivered
  * @vmx: vCPU that just exited
@@ -180,6 +195,9 @@ void vmx_complete_events(struct vmx_vcpu *vmx)
 	struct kiln_vcpu *vcpu = &vmx->vcpu;
 	u32 info = vmcs_read32(IDT_VECTORING_INFO_FIELD);
 
+	if (virtual_interrupt(vmx, info))
+		info = (info & ~VECTORING_INFO_VECTOR_MASK) |
+		       lapic_max_isr(vcpu);
 	vmx->idt_info = info;
 	if (vmx->injected) {
 		vmx->injected = false;
@@ -291,12 +309,13 @@ void vmx_apic_mode(struct kiln_vcpu *vcpu)
 	vmx_set_cpu2_ctl(vmx, set, all & ~set);
 
 	/*
-	 * Reads come from the page, but for the current-count register, which
-	 * counts. Writes of TPR, EOI and SELF_IPI are the hardware's.
+	 * Reads come from the page, where it has the answer: hardware does not
+	 * fault for registers that cannot be read (SDM vol. 3 §30.5). Writes
+	 * of TPR, EOI and SELF_IPI are the hardware's.
 	 */
-	for (msr = 0; msr < 0x100; msr++)
-		vmx_msr_passthrough(vmx, APIC_BASE_MSR + msr,
-				    x2apic && msr != (APIC_TMCCT >> 4), false);
+	for (msr = APIC_BASE_MSR; msr < APIC_BASE_MSR + 0x100; msr++)
+		vmx_msr_passthrough(vmx, msr,
+				    x2apic && lapic_x2apic_in_page(msr), false);
 	vmx_msr_passthrough(vmx, APIC_BASE_MSR + (APIC_TASKPRI >> 4),
 			    x2apic, x2apic);
 	vmx_msr_passthrough(vmx, APIC_BASE_MSR + (APIC_EOI >> 4),
