@@ -43,6 +43,20 @@
 #define kiln_run_delay()		0ULL
 #endif
 
+/* Since 6.4 the kernel's wrapper has a tracepoint, which belongs to it. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#define kiln_send_reschedule(cpu)	smp_send_reschedule(cpu)
+#else
+#define kiln_send_reschedule(cpu)	arch_smp_send_reschedule(cpu)
+#endif
+
+/* Since 6.10 the name says to kernel code that user space may write it. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+#define kiln_immediate_exit(run)	READ_ONCE((run)->immediate_exit)
+#else
+#define kiln_immediate_exit(run)	READ_ONCE((run)->immediate_exit__unsafe)
+#endif
+
 /*
  * VMX must be entered before any task runs on a CPU that comes up and left
  * after the last one on a CPU that goes down, so the state lies in the

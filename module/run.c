@@ -70,7 +70,7 @@ void kiln_vcpu_kick(struct kiln_vcpu *vcpu)
 		return;
 	me = get_cpu();
 	if (cpu != me && cpu_online(cpu))
-		smp_send_reschedule(cpu);
+		kiln_send_reschedule(cpu);
 	put_cpu();
 }
 KILN_EXPORT_FOR_KUNIT(kiln_vcpu_kick);
@@ -662,7 +662,7 @@ static int run_with_fpu(struct kiln_vcpu *vcpu)
 		if (r <= 0)
 			return r;
 	}
-	if (READ_ONCE(vcpu->run->immediate_exit)) {
+	if (kiln_immediate_exit(vcpu->run)) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;
 	}

@@ -64,7 +64,7 @@ static const struct vmx_control cpu2_controls[] = {
 	{ "WBINVD exiting", SECONDARY_EXEC_WBINVD_EXITING, WANTED },
 	{ "RDTSCP", SECONDARY_EXEC_ENABLE_RDTSCP, WANTED },
 	{ "INVPCID", SECONDARY_EXEC_ENABLE_INVPCID, WANTED },
-	{ "XSAVES", SECONDARY_EXEC_XSAVES, WANTED },
+	{ "XSAVES", VMX_CPU2_XSAVES, WANTED },
 	{ "PAUSE-loop exiting", SECONDARY_EXEC_PAUSE_LOOP_EXITING, WANTED },
 	{ "virtualize APIC accesses", SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES,
 	  WANTED },
@@ -233,10 +233,10 @@ static void vmx_caps_combine(void)
 	c->ple = c->cpu2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING;
 	c->rdtscp = c->cpu2 & SECONDARY_EXEC_ENABLE_RDTSCP;
 	c->invpcid = c->cpu2 & SECONDARY_EXEC_ENABLE_INVPCID;
-	c->xsaves = (c->cpu2 & SECONDARY_EXEC_XSAVES) &&
+	c->xsaves = (c->cpu2 & VMX_CPU2_XSAVES) &&
 		    boot_cpu_has(X86_FEATURE_XSAVES);
 	if (!c->xsaves)
-		c->cpu2 &= ~SECONDARY_EXEC_XSAVES;
+		c->cpu2 &= ~VMX_CPU2_XSAVES;
 	c->tsc_scaling = c->cpu2 & SECONDARY_EXEC_TSC_SCALING;
 	c->cpu2 &= ~SECONDARY_EXEC_TSC_SCALING;
 	c->entry &= ~VM_ENTRY_IA32E_MODE;
@@ -275,7 +275,7 @@ int vmx_caps_init(void)
 	    rdmsrl_safe(MSR_IA32_VMX_CR4_FIXED0, &vmx_caps.cr4_fixed0) ||
 	    rdmsrl_safe(MSR_IA32_VMX_CR4_FIXED1, &vmx_caps.cr4_fixed1))
 		return missing("VMX capability MSRs");
-	vmx_caps.timer_shift = vmx_caps.misc & VMX_MISC_PREEMPTION_TIMER_RATE_MASK;
+	vmx_caps.timer_shift = vmx_caps.misc & GENMASK(4, 0);
 	vmx_caps_combine();
 	return 0;
 }

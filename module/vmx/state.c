@@ -289,7 +289,7 @@ void vmx_cpuid_changed(struct kiln_vcpu *vcpu)
 		{ kiln_guest_has(vcpu, X86_FEATURE_INVPCID),
 		  SECONDARY_EXEC_ENABLE_INVPCID },
 		{ kiln_guest_has(vcpu, X86_FEATURE_XSAVES),
-		  SECONDARY_EXEC_XSAVES },
+		  VMX_CPU2_XSAVES },
 	};
 	int i;
 

@@ -141,7 +141,6 @@ void vmx_switch_cpu_disable(void)
 void vmx_host_state_init(struct vmx_vcpu *vmx)
 {
 	u64 val;
-	u32 lo, hi;
 
 	vmcs_writel(HOST_CR0, read_cr0() & ~X86_CR0_TS);
 	vmcs_write16(HOST_CS_SELECTOR, __KERNEL_CS);
@@ -153,8 +152,8 @@ void vmx_host_state_init(struct vmx_vcpu *vmx)
 	vmcs_writel(HOST_FS_BASE, 0);
 	vmcs_write16(HOST_TR_SELECTOR, GDT_ENTRY_TSS * 8);
 	vmcs_writel(HOST_RIP, (unsigned long)vmx_exit_landing);
-	rdmsr(MSR_IA32_SYSENTER_CS, lo, hi);
-	vmcs_write32(HOST_IA32_SYSENTER_CS, lo);
+	rdmsrl(MSR_IA32_SYSENTER_CS, val);
+	vmcs_write32(HOST_IA32_SYSENTER_CS, val);
 	rdmsrl(MSR_IA32_SYSENTER_EIP, val);
 	vmcs_writel(HOST_IA32_SYSENTER_EIP, val);
 	rdmsrl(MSR_IA32_CR_PAT, val);

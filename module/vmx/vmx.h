@@ -19,6 +19,9 @@
 #include "vm.h"
 #include "vmcs.h"
 
+/* Bit 20 of the secondary controls; the kernel's name for it changed. */
+#define VMX_CPU2_XSAVES		VMCS_CONTROL_BIT(XSAVES)
+
 struct vmcs {
 	u32 revision;
 	u32 abort;
