@@ -152,7 +152,7 @@ void vm_load(struct vm *vm, uint64_t gpa, const void *bytes, size_t size)
 struct vm *vm_create(unsigned int flags)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
-	struct kvm_pit_config pit = { 0 };
+	struct kvm_pit_config pit = { .flags = flags & VM_PIT_SPEAKER ? KVM_PIT_SPEAKER_DUMMY : 0 };
 
 	if (!vm)
 		die("out of memory");
@@ -483,8 +483,12 @@ const char *vcpu_describe(struct vcpu *vcpu)
 
 const char *vcpu_outcome(struct vcpu *vcpu)
 {
-	int r = vcpu_run(vcpu);
+	int r;
 
+	/* KVM's word for "a start-up IPI came, call again". */
+	do {
+		r = vcpu_run(vcpu);
+	} while (r == -EAGAIN);
 	if (!r)
 		return vcpu_describe(vcpu);
 	SAY("run: %s", strerror(-r));

@@ -38,6 +38,7 @@ enum vm_flags {
 	VM_IRQCHIP	= 1 << 0,	/* PIC, I/O APIC, local APICs in the kernel */
 	VM_PIT		= 1 << 1,
 	VM_NO_RAM	= 1 << 2,	/* the test sets its slots */
+	VM_PIT_SPEAKER	= 1 << 3,	/* with VM_PIT: port 0x61 is the kernel's too */
 };
 
 struct vm;
