@@ -21,9 +21,15 @@
 
 static int walk_read(void *priv, u64 gpa, void *entry, unsigned int size)
 {
-	struct kiln_vcpu *vcpu = priv;
+	struct kiln_emul *e = priv;
+	struct kiln_vcpu *vcpu = e->vcpu;
 	int r = kiln_mmu_read(&vcpu->vm->mmu, &vcpu->mmu, gpa, entry, size);
 
+	if (size == 8 && e->nr_seen < KILN_WALK_WORDS) {
+		e->seen[e->nr_seen].gpa = gpa;
+		memcpy(&e->seen[e->nr_seen].val, entry, size);
+	}
+	e->nr_seen++;
 	/* gwalk() keeps -EFAULT for the guest's own faults. */
 	return r == -EFAULT ? -ENXIO : r;
 }
@@ -31,7 +37,7 @@ static int walk_read(void *priv, u64 gpa, void *entry, unsigned int size)
 static int walk_cmpxchg(void *priv, u64 gpa, u64 old, u64 new,
 			unsigned int size)
 {
-	struct kiln_vcpu *vcpu = priv;
+	struct kiln_vcpu *vcpu = ((struct kiln_emul *)priv)->vcpu;
 	bool ok;
 	int r = kiln_mmu_cmpxchg(&vcpu->vm->mmu, &vcpu->mmu, gpa, &old, new,
 				 size, &ok);
@@ -58,7 +64,7 @@ static void walk_init(struct kiln_emul *e)
 		.gbpages = kiln_guest_has(vcpu, X86_FEATURE_GBPAGES),
 		.read_entry = walk_read,
 		.cmpxchg_entry = walk_cmpxchg,
-		.priv = vcpu,
+		.priv = e,
 	};
 	e->walk_ready = true;
 }
@@ -313,16 +319,16 @@ static const struct emulate_ops ops = {
 
 static enum emulate_mode mode_of(struct kiln_vcpu *vcpu, u64 rflags)
 {
-	struct kvm_segment cs;
+	u32 cs;
 
 	if (!(vcpu->cr0 & X86_CR0_PE))
 		return EMU_MODE_REAL;
 	if (rflags & X86_EFLAGS_VM)
 		return EMU_MODE_VM86;
-	kiln_hw->get_segment(vcpu, KILN_CS, &cs);
-	if ((vcpu->efer & EFER_LMA) && cs.l)
+	cs = kiln_hw->get_cs_flags(vcpu);
+	if ((vcpu->efer & EFER_LMA) && (cs & KILN_CS_L))
 		return EMU_MODE_LONG64;
-	return cs.db ? EMU_MODE_PROT32 : EMU_MODE_PROT16;
+	return cs & KILN_CS_DB ? EMU_MODE_PROT32 : EMU_MODE_PROT16;
 }
 
 void kiln_emul_init(struct kiln_emul *e, struct kiln_vcpu *vcpu)
@@ -334,8 +340,7 @@ void kiln_emul_init(struct kiln_emul *e, struct kiln_vcpu *vcpu)
 	e->walk_ready = false;
 	e->error = 0;
 	e->len = 0;
-	/* RSP may be the backend's; the others are always in regs[]. */
-	kiln_reg_read(vcpu, KILN_RSP);
+	e->nr_seen = 0;
 	c->ops = &ops;
 	c->gpr = vcpu->regs;
 	c->rip = kiln_rip(vcpu);
@@ -346,6 +351,112 @@ void kiln_emul_init(struct kiln_emul *e, struct kiln_vcpu *vcpu)
 	c->check_alignment = c->cpl == 3 && (vcpu->cr0 & X86_CR0_AM) &&
 			     (c->rflags & X86_EFLAGS_AC);
 	c->again = false;
+}
+
+void kiln_emul_resume(struct kiln_emul *e, struct kiln_vcpu *vcpu,
+		      const struct kiln_insn *insn, u8 mode)
+{
+	struct emulate_ctxt *c = &e->ctxt;
+
+	e->vcpu = vcpu;
+	c->gpr = vcpu->regs;
+	c->rip = kiln_rip(vcpu);
+	c->rflags = kiln_reg_read(vcpu, KILN_RFLAGS);
+	c->mode = mode;
+	c->insn = *insn;
+	if (emulate_uses_rsp(insn))
+		kiln_reg_read(vcpu, KILN_RSP);
+}
+
+static struct kiln_insn_memo *memo_of(struct kiln_vcpu *vcpu, u64 linear)
+{
+	return &vcpu->memo[(linear ^ linear >> 6) & (KILN_INSN_MEMOS - 1)];
+}
+
+static bool recall(struct kiln_emul *e)
+{
+	struct kiln_vcpu *vcpu = e->vcpu;
+	struct kiln_insn_memo *m = memo_of(vcpu, e->ctxt.rip);
+
+	if (m->linear != e->ctxt.rip || m->cpl != e->ctxt.cpl ||
+	    m->cr3 != kiln_reg_read(vcpu, KILN_CR3) ||
+	    m->cr0 != vcpu->cr0 || m->cr4 != vcpu->cr4 ||
+	    m->efer != vcpu->efer ||
+	    !kiln_mmu_unchanged(&vcpu->vm->mmu, m->generation, m->word, m->nr))
+		return false;
+	e->ctxt.insn = m->insn;
+	return true;
+}
+
+static bool remember_word(struct kiln_emul *e, struct kiln_mmu_word *w, u64 gpa,
+			  u64 val)
+{
+	struct kiln_vcpu *vcpu = e->vcpu;
+
+	w->val = val;
+	w->hva = kiln_mmu_gpa_to_hva(&vcpu->vm->mmu, &vcpu->mmu, gpa, NULL);
+	return w->hva != KILN_HVA_BAD;
+}
+
+/*
+ * What was walked, in word[]; then the code, which must still be what was
+ * decoded.
+ */
+static bool remember_words(struct kiln_emul *e, struct kiln_insn_memo *m)
+{
+	struct kiln_vcpu *vcpu = e->vcpu;
+	u64 gpa = e->frame | (e->ctxt.rip & ~PAGE_MASK);
+	u64 code[KILN_CODE_WORDS];
+	int i;
+
+	for (i = 0; i < e->nr_seen; i++)
+		if (!remember_word(e, &m->word[i], e->seen[i].gpa,
+				   e->seen[i].val))
+			return false;
+	if (kiln_mmu_read(&vcpu->vm->mmu, &vcpu->mmu, gpa, code, sizeof(code)) ||
+	    memcmp(code, e->bytes, e->ctxt.insn.length))
+		return false;
+	m->nr = e->nr_seen + KILN_CODE_WORDS;
+	return remember_word(e, &m->word[i], gpa, code[0]) &&
+	       remember_word(e, &m->word[i + 1], gpa + 8, code[1]);
+}
+
+static void remember(struct kiln_emul *e)
+{
+	struct kiln_vcpu *vcpu = e->vcpu;
+	u64 linear = e->ctxt.rip;
+	struct kiln_insn_memo *m = memo_of(vcpu, linear);
+
+	m->linear = 0;
+	if (!e->nr_seen || e->nr_seen > KILN_WALK_WORDS ||
+	    (linear & ~PAGE_MASK) > PAGE_SIZE - 8 * KILN_CODE_WORDS)
+		return;
+	m->generation = kiln_mmu_generation(&vcpu->vm->mmu);
+	m->cr0 = vcpu->cr0;
+	m->cr3 = kiln_reg_read(vcpu, KILN_CR3);
+	m->cr4 = vcpu->cr4;
+	m->efer = vcpu->efer;
+	m->cpl = e->ctxt.cpl;
+	m->insn = e->ctxt.insn;
+	if (remember_words(e, m))
+		m->linear = linear;
+}
+
+enum emulate_result kiln_emul_fetch(struct kiln_emul *e)
+{
+	bool plain = e->ctxt.mode == EMU_MODE_LONG64;
+	enum emulate_result r;
+
+	if (!plain || !recall(e)) {
+		r = emulate_fetch_insn(&e->ctxt, e->bytes, &e->len);
+		if (r != EMU_DONE)
+			return r;
+		if (plain)
+			remember(e);
+	}
+	if (emulate_uses_rsp(&e->ctxt.insn))
+		kiln_reg_read(e->vcpu, KILN_RSP);
+	return EMU_DONE;
 }
 
 void kiln_emul_commit(struct kiln_emul *e)

@@ -24,6 +24,9 @@
 
 struct kiln_pt_format;
 
+#define KILN_CS_L	BIT(0)		/* 64-bit code, if in IA-32e mode */
+#define KILN_CS_DB	BIT(1)		/* 32-bit code, if not */
+
 /**
  * struct kiln_hw - a hardware backend
  * @name: "Intel VMX", "AMD SVM"
@@ -71,6 +74,7 @@ struct kiln_pt_format;
  * @set_segment: write a segment register; no checks beyond the backend's own.
  * @get_dtable: GDTR (@idt false) or IDTR.
  * @set_dtable: GDTR (@idt false) or IDTR.
+ * @get_cs_flags: KILN_CS_L and KILN_CS_DB of the code segment.
  * @get_cpl: current privilege level, 0 to 3.
  * @set_cr0: value passed the architectural checks; EFER.LMA already agrees.
  * @set_cr3: likewise; vcpu->cr3 is set by the caller.
@@ -142,6 +146,7 @@ struct kiln_hw {
 			   struct kvm_dtable *val);
 	void (*set_dtable)(struct kiln_vcpu *vcpu, bool idt,
 			   const struct kvm_dtable *val);
+	u32 (*get_cs_flags)(struct kiln_vcpu *vcpu);
 	int (*get_cpl)(struct kiln_vcpu *vcpu);
 	void (*set_cr0)(struct kiln_vcpu *vcpu, u64 val);
 	void (*set_cr3)(struct kiln_vcpu *vcpu, u64 val);

@@ -27,6 +27,9 @@ bool kiln_pio_kernel(struct kiln_vcpu *vcpu, u16 port, int size, bool in);
 
 /**
  * kiln_pio() - an exit for IN, OUT, INS or OUTS
+ *
+ * IN and OUT come here after kiln_pio_kernel() declined.
+ *
  * @vcpu: the vCPU
  * @port: 0 to 0xffff
  * @size: 1, 2 or 4 bytes per item
@@ -89,6 +92,8 @@ void kiln_mmio_user(struct kiln_vcpu *vcpu, u64 gpa, const void *data, int len,
  * @frame: its guest-physical address
  * @page_access: EMU_ACCESS_* bits it was checked for, plus 1 << 7 if valid
  * @walk_ready: see @walk
+ * @nr_seen: page-table entries read so far, also beyond the room in @seen
+ * @seen: their addresses and values
  * @error: errno for KVM_RUN where a callback met one
  * @bytes: instruction bytes
  * @len: how many
@@ -100,6 +105,10 @@ struct kiln_emul {
 	u64 page, frame;
 	u8 page_access;
 	bool walk_ready;
+	u8 nr_seen;
+	struct {
+		u64 gpa, val;
+	} seen[KILN_WALK_WORDS];
 	int error;
 	unsigned int len;
 	u8 bytes[EMU_INSN_MAX];
@@ -111,6 +120,24 @@ struct kiln_emul {
  * @vcpu: the vCPU
  */
 void kiln_emul_init(struct kiln_emul *e, struct kiln_vcpu *vcpu);
+
+/**
+ * kiln_emul_fetch() - get the instruction at RIP
+ * @e: initialised; ctxt.insn is filled, and RSP is at hand if it is used
+ *
+ * Return: what emulate_fetch_insn() says.
+ */
+enum emulate_result kiln_emul_fetch(struct kiln_emul *e);
+
+/**
+ * kiln_emul_resume() - take up an instruction that user space completed
+ * @e: filled, as far as emulate_finish_load() needs it
+ * @vcpu: the vCPU
+ * @insn: the instruction
+ * @mode: enum emulate_mode it was decoded in
+ */
+void kiln_emul_resume(struct kiln_emul *e, struct kiln_vcpu *vcpu,
+		      const struct kiln_insn *insn, u8 mode);
 
 /**
  * kiln_emul_commit() - give the registers back after an instruction

@@ -28,16 +28,15 @@ static int complete_mmio(struct kiln_vcpu *vcpu)
 
 	if (!f->write)
 		memcpy(f->data, vcpu->run->mmio.data, f->len);
-	kiln_emul_init(&e, vcpu);
 	if (m->load) {
 		memcpy(&val, f->data, f->len);
-		e.ctxt.mode = m->mode;
-		e.ctxt.insn = m->insn;
+		kiln_emul_resume(&e, vcpu, &m->insn, m->mode);
 		emulate_finish_load(&e.ctxt, val);
 		kiln_emul_commit(&e);
 		return KILN_RESUME;
 	}
 	m->nr_done++;
+	kiln_emul_init(&e, vcpu);
 	return emulate(&e);
 }
 
@@ -54,7 +53,7 @@ static int fetch(struct kiln_emul *e)
 {
 	enum emulate_result r;
 
-	r = emulate_fetch_insn(&e->ctxt, e->bytes, &e->len);
+	r = kiln_emul_fetch(e);
 	return r == EMU_DONE ? KILN_RESUME + 1 : kiln_emul_failed(e, r);
 }
 

@@ -21,7 +21,7 @@ struct kiln_vcpu;
  * @host: user space asks, not the guest: CPUID does not hide it
  *
  * Return: 0, or 1: #GP(0) is the guest's answer.
- * Context: vcpu->mutex, the vCPU loaded; IRQs on.
+ * Context: vcpu->mutex, the vCPU loaded; IRQs may be off; does not sleep.
  */
 int kiln_msr_get(struct kiln_vcpu *vcpu, u32 index, u64 *val, bool host);
 

@@ -313,10 +313,6 @@ int kiln_pio(struct kiln_vcpu *vcpu, u16 port, int size, bool in, bool string)
 {
 	if (string)
 		return string_io(vcpu, port, size, in);
-	if (kiln_pio_kernel(vcpu, port, size, in)) {
-		kiln_hw->skip_insn(vcpu);
-		return KILN_RESUME;
-	}
 	if (in) {
 		vcpu->pio.size = size;
 		wait_for_user(vcpu, complete_in);

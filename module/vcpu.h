@@ -86,6 +86,38 @@ struct kiln_event {
 
 #define KILN_MMIO_FRAGMENTS	4
 
+#define KILN_WALK_WORDS		5	/* a walk of five levels */
+#define KILN_CODE_WORDS		2	/* covers an instruction's 15 bytes */
+
+/**
+ * struct kiln_insn_memo - a decoded instruction and what it depends on
+ * @linear: its address; 0 if nothing is remembered
+ * @cr0: control registers of the translation
+ * @cr3: likewise
+ * @cr4: likewise
+ * @efer: likewise
+ * @cpl: privilege level it was fetched at
+ * @nr: words in @word
+ * @generation: of the memory slots
+ * @word: entries of the guest's page tables, then the code bytes
+ * @insn: decoded in 64-bit mode
+ *
+ * Device drivers touch their device from few places. As long as the registers
+ * and the words are what they were, walking and decoding again would come to
+ * the same result; comparing is a tenth of the work.
+ */
+struct kiln_insn_memo {
+	u64 linear;
+	u64 cr0, cr3, cr4, efer;
+	u8 cpl;
+	u8 nr;
+	unsigned long generation;
+	struct kiln_mmu_word word[KILN_WALK_WORDS + KILN_CODE_WORDS];
+	struct kiln_insn insn;
+};
+
+#define KILN_INSN_MEMOS		8	/* a power of two */
+
 /**
  * struct kiln_mmio - device accesses of the instruction being emulated
  * @done: accesses already made, in order
@@ -191,6 +223,7 @@ struct kiln_vcpu {
 	struct kiln_clock clock;	/* [v] */
 	struct kiln_mmu_cpu mmu;	/* [t] */
 	struct kiln_mmio mmio;		/* [t] */
+	struct kiln_insn_memo memo[KILN_INSN_MEMOS]; /* [t] by address */
 	struct kiln_pio pio;		/* [t] */
 	struct fpu_guest fpu;		/* [v] */
 	bool fpu_loaded;

@@ -63,12 +63,14 @@ bochs_boot_image() {
 
 # bochs_prepare KERNEL_DIR INITRD CMDLINE: writes what the machine is started with into $RUN.
 bochs_prepare() {
-	local logged=ignore clock=none
+	local logged=ignore clock=none magic=0
+	[ -z "${KILN_BOCHS_RC:-}" ] || magic=1
 	[ -z "${KILN_BOCHS_LOG:-}" ] || logged=report
 	# An idle machine runs ahead of real time, which nobody wants who sits before it.
 	[ -z "$TTY" ] || clock=slowdown
 	bochs_boot_image "$@" >"$RUN/boot.img"
-	echo c >"$RUN/debugger.rc"
+	# KILN_BOCHS_RC: commands for Bochs's debugger, whose output goes to KILN_BOCHS_TTY. XCHG BX,BX is a breakpoint then.
+	cat "${KILN_BOCHS_RC:-/dev/stdin}" >"$RUN/debugger.rc" <<<c
 	cat >"$RUN/bochsrc" <<-END
 		romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin
@@ -86,6 +88,7 @@ bochs_prepare() {
 		error: action=$logged
 		info: action=$logged
 		log: ${KILN_BOCHS_LOG:-$RUN/bochs.log}
+		magic_break: enabled=$magic
 	END
 }
 
@@ -101,5 +104,5 @@ bochs_com2() {
 bochs_run() {
 	exec setpriv --pdeathsig TERM script -qfec \
 		"echo \$\$ >'$RUN/pid'; exec setpriv --pdeathsig KILL bochs -q -f '$RUN/bochsrc' -rc '$RUN/debugger.rc'" \
-		/dev/null >/dev/null 2>&1 </dev/null
+		"${KILN_BOCHS_TTY:-/dev/null}" >/dev/null 2>&1 </dev/null
 }

@@ -203,6 +203,39 @@ int kiln_mmu_write(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 KILN_EXPORT_FOR_KUNIT(kiln_mmu_write);
 
 /*
+ * With preemption off, as the read side of RCU: the slots, and so what user
+ * space has at their addresses, stay until this is over.
+ */
+bool kiln_mmu_unchanged(struct kiln_mmu *mmu, unsigned long generation,
+			const struct kiln_mmu_word *words, unsigned int nr)
+{
+	bool same = false;
+	u64 now, differ = 0;
+	unsigned int i;
+
+	if (unlikely(current->mm != mmu->mm))
+		return false;
+	preempt_disable();
+	pagefault_disable();
+	if (kiln_mmu_generation(mmu) != generation)
+		goto out;
+	__uaccess_begin_nospec();
+	for (i = 0; i < nr; i++) {
+		unsafe_get_user(now, (u64 __user *)words[i].hva, fault);
+		differ |= now ^ words[i].val;
+	}
+	same = !differ;
+fault:
+	__uaccess_end();
+out:
+	pagefault_enable();
+	preempt_enable();
+	return same;
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_unchanged);
+
+/*
  * Leaves what was found in *@old. The macro of <linux/uaccess.h> tells sizes
  * apart by the type of its pointers; x86 is little-endian, so that the low bytes
  * of a u64 are where those of narrower types are.

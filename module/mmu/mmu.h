@@ -335,6 +335,41 @@ int kiln_mmu_read_atomic(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
 			 u64 gpa, void *buf, size_t len);
 
 /**
+ * struct kiln_mmu_word - eight bytes of guest memory, as they were
+ * @hva: where user space has them; inside one page
+ * @val: what they held
+ */
+struct kiln_mmu_word {
+	unsigned long hva;
+	u64 val;
+};
+
+/**
+ * kiln_mmu_generation() - of the memory slots
+ * @mmu: the VM's
+ *
+ * Return: a number that is another one after each change of the slots.
+ */
+static inline unsigned long kiln_mmu_generation(const struct kiln_mmu *mmu)
+{
+	return smp_load_acquire(&mmu->slots.generation);
+}
+
+/**
+ * kiln_mmu_unchanged() - does guest memory hold what it held?
+ * @mmu: the VM's
+ * @generation: of the slots when the words' addresses were found
+ * @words: the words; addresses from kiln_mmu_gpa_to_hva()
+ * @nr: how many
+ *
+ * Return: true if it does; false if not, if the slots have changed since, or
+ * if the host does not have the memory at hand.
+ * Context: the VM's mm; does not sleep.
+ */
+bool kiln_mmu_unchanged(struct kiln_mmu *mmu, unsigned long generation,
+			const struct kiln_mmu_word *words, unsigned int nr);
+
+/**
  * kiln_mmu_write() - write guest memory
  * @mmu: the VM's
  * @cpu: the calling vCPU's, or NULL

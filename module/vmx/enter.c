@@ -16,13 +16,18 @@
 
 #include "cpuid.h"
 #include "io.h"
+#include "msr.h"
 #include "run.h"
 #include "state.h"
 #include "trace.h"
 #include "vmx.h"
 
-/* In vcpu->regs[] after an exit; the rest is in the VMCS until asked for. */
-#define REGS_AFTER_EXIT	(GENMASK(KILN_NR_GPRS - 1, 0) & ~BIT(KILN_RSP))
+/*
+ * In vcpu->regs[] after an exit; the rest is in the VMCS until asked for. RIP
+ * is wanted after every exit, so it is fetched along with the exit reason.
+ */
+#define REGS_AFTER_EXIT	((GENMASK(KILN_NR_GPRS - 1, 0) & ~BIT(KILN_RSP)) | \
+			 BIT(KILN_RIP))
 
 static __always_inline void write_back_regs(struct kiln_vcpu *vcpu)
 {
@@ -82,6 +87,22 @@ static bool fast_cpuid(struct vmx_vcpu *vmx)
 	vcpu->regs[KILN_RCX] = ecx;
 	vcpu->regs[KILN_RDX] = edx;
 	vcpu->stats.cpuid++;
+	vmx_skip_insn(vcpu);
+	return true;
+}
+
+static bool fast_rdmsr(struct vmx_vcpu *vmx)
+{
+	struct kiln_vcpu *vcpu = &vmx->vcpu;
+	u32 index = vcpu->regs[KILN_RCX];
+	u64 val;
+
+	if (kiln_msr_get(vcpu, index, &val, false))
+		return false;
+	trace_kiln_msr(vcpu->id, false, index, val, false);
+	vcpu->regs[KILN_RAX] = (u32)val;
+	vcpu->regs[KILN_RDX] = val >> 32;
+	vcpu->stats.msr_read++;
 	vmx_skip_insn(vcpu);
 	return true;
 }
@@ -167,6 +188,9 @@ static __always_inline bool fast_exit(struct vmx_vcpu *vmx)
 	case EXIT_REASON_CPUID:
 		done = fast_cpuid(vmx);
 		break;
+	case EXIT_REASON_MSR_READ:
+		done = fast_rdmsr(vmx);
+		break;
 	case EXIT_REASON_MSR_WRITE:
 		done = fast_wrmsr(vmx);
 		break;
@@ -239,11 +263,15 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 			break;
 		vcpu->stats.exits++;
 		vmx->exit_reason = vmcs_read32(VM_EXIT_REASON);
+		vcpu->regs[KILN_RIP] = vmcs_readl(GUEST_RIP);
 		/* A VMLAUNCH that failed half-way did not launch (§27.8). */
 		vmx->launched |= !(vmx->exit_reason &
 				   VMX_EXIT_REASONS_FAILED_VMENTRY);
 	} while (fast_exit(vmx));
 
+	/* Whoever handles the exit looks at these more often than not. */
+	vcpu->regs[KILN_RFLAGS] = vmcs_readl(GUEST_RFLAGS);
+	vcpu->regs_avail |= BIT(KILN_RFLAGS);
 	vcpu->cr2 = read_cr2();
 	if (unlikely(xcr))
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, kiln_host_xcr0);

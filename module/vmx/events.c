@@ -279,7 +279,9 @@ void vmx_skip_insn(struct kiln_vcpu *vcpu)
 		info &= ~(GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS);
 		vmcs_write32(GUEST_INTERRUPTIBILITY_INFO, info);
 	}
-	if (unlikely(kiln_reg_read(vcpu, KILN_RFLAGS) & X86_EFLAGS_TF))
+	if (unlikely((vcpu->regs_avail & BIT(KILN_RFLAGS) ?
+		      vcpu->regs[KILN_RFLAGS] : vmcs_readl(GUEST_RFLAGS)) &
+		     X86_EFLAGS_TF))
 		kiln_inject_db(vcpu, DR_STEP);
 }
 

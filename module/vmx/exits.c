@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The ways out of the guest: one handler per exit reason (SDM vol. 3
- * appendix C), in one table. Handlers run with IRQs on and may sleep; they
+ * appendix C), in one table; CPUID and the common cases of a few others are
+ * over before they come here, see enter.c. Handlers run with IRQs on and may sleep; they
  * return KILN_RESUME, KILN_EXIT_USER with vcpu->run filled in, or an errno.
  */
 #include <linux/kvm.h>
@@ -254,21 +255,13 @@ static int handle_io(struct kiln_vcpu *vcpu)
 			qual & BIT(3), qual & BIT(4));
 }
 
+/* The fast path found nothing to read. */
 static int handle_rdmsr(struct kiln_vcpu *vcpu)
 {
-	u32 index = vcpu->regs[KILN_RCX];
-	u64 val;
-
 	vcpu->stats.msr_read++;
-	if (kiln_msr_get(vcpu, index, &val, false)) {
-		trace_kiln_msr(vcpu->id, false, index, 0, true);
-		kiln_inject_gp(vcpu, 0);
-		return KILN_RESUME;
-	}
-	trace_kiln_msr(vcpu->id, false, index, val, false);
-	vcpu->regs[KILN_RAX] = (u32)val;
-	vcpu->regs[KILN_RDX] = val >> 32;
-	return skip(vcpu);
+	trace_kiln_msr(vcpu->id, false, vcpu->regs[KILN_RCX], 0, true);
+	kiln_inject_gp(vcpu, 0);
+	return KILN_RESUME;
 }
 
 static int handle_wrmsr(struct kiln_vcpu *vcpu)
@@ -281,19 +274,6 @@ static int handle_wrmsr(struct kiln_vcpu *vcpu)
 	gp = kiln_msr_set(vcpu, index, val, false);
 	trace_kiln_msr(vcpu->id, true, index, val, gp);
 	return gp_or_skip(vcpu, gp);
-}
-
-static int handle_cpuid(struct kiln_vcpu *vcpu)
-{
-	u32 eax = vcpu->regs[KILN_RAX], ecx = vcpu->regs[KILN_RCX], ebx, edx;
-
-	kiln_cpuid(vcpu, &eax, &ebx, &ecx, &edx);
-	vcpu->regs[KILN_RAX] = eax;
-	vcpu->regs[KILN_RBX] = ebx;
-	vcpu->regs[KILN_RCX] = ecx;
-	vcpu->regs[KILN_RDX] = edx;
-	vcpu->stats.cpuid++;
-	return skip(vcpu);
 }
 
 /* Not offered by CPUID, so the guest gets what a CPU without it does. */
@@ -388,7 +368,6 @@ static int (*const handlers[])(struct kiln_vcpu *vcpu) = {
 	[EXIT_REASON_INTERRUPT_WINDOW] = handle_irq_window,
 	[EXIT_REASON_NMI_WINDOW] = handle_nmi_window,
 	[EXIT_REASON_TASK_SWITCH] = handle_task_switch,
-	[EXIT_REASON_CPUID] = handle_cpuid,
 	[EXIT_REASON_HLT] = handle_hlt,
 	[EXIT_REASON_INVD] = handle_cache_flush,
 	[EXIT_REASON_RDPMC] = handle_rdpmc,

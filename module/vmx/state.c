@@ -118,6 +118,14 @@ void vmx_set_dtable(struct kiln_vcpu *vcpu, bool idt,
 	}
 }
 
+u32 vmx_get_cs_flags(struct kiln_vcpu *vcpu)
+{
+	u32 ar = vmcs_read32(GUEST_CS_AR_BYTES);
+
+	return (ar & VMX_AR_L_MASK ? KILN_CS_L : 0) |
+	       (ar & VMX_AR_DB_MASK ? KILN_CS_DB : 0);
+}
+
 /* The DPL of SS is the CPL, in every mode (§25.4.1). */
 int vmx_get_cpl(struct kiln_vcpu *vcpu)
 {
@@ -183,6 +191,7 @@ void vmx_set_efer(struct kiln_vcpu *vcpu, u64 val)
 		vmcs_write32(VM_ENTRY_CONTROLS, entry);
 	}
 	vmcs_write64(GUEST_IA32_EFER, val);
+	vmx_uret_reload(vmx);
 	vmx_flush_tlb_guest(vcpu);
 }
 

@@ -24,10 +24,14 @@
 
 #include "vmx.h"
 
-static const u32 uret_msrs[VMX_NR_URET] = {
+/*
+ * CSTAR is only kept for the guest to read: no Intel processor uses it. The
+ * three of SYSCALL are of no use to a guest that has not switched it on, since
+ * reading them exits.
+ */
+static const u32 uret_msrs[VMX_NR_URET_LOADED] = {
 	[VMX_URET_STAR] = MSR_STAR,
 	[VMX_URET_LSTAR] = MSR_LSTAR,
-	[VMX_URET_CSTAR] = MSR_CSTAR,
 	[VMX_URET_SYSCALL_MASK] = MSR_SYSCALL_MASK,
 	[VMX_URET_TSC_AUX] = MSR_TSC_AUX,
 };
@@ -40,8 +44,8 @@ struct uret_cpu {
 	struct user_return_notifier notifier;
 	bool registered;
 	bool read;
-	u64 host[VMX_NR_URET];
-	u64 now[VMX_NR_URET];
+	u64 host[VMX_NR_URET_LOADED];
+	u64 now[VMX_NR_URET_LOADED];
 };
 
 static DEFINE_PER_CPU(struct uret_cpu, uret_cpu);
@@ -55,7 +59,7 @@ static void uret_restore(struct uret_cpu *u)
 {
 	int i;
 
-	for (i = 0; i < VMX_NR_URET; i++) {
+	for (i = 0; i < VMX_NR_URET_LOADED; i++) {
 		if (u->now[i] != u->host[i]) {
 			wrmsrl(uret_msrs[i], u->host[i]);
 			u->now[i] = u->host[i];
@@ -82,7 +86,7 @@ static void uret_read_host(struct uret_cpu *u)
 {
 	int i;
 
-	for (i = 0; i < VMX_NR_URET; i++) {
+	for (i = 0; i < VMX_NR_URET_LOADED; i++) {
 		if (uret_present(i))
 			rdmsrl(uret_msrs[i], u->host[i]);
 		u->now[i] = u->host[i];
@@ -91,21 +95,33 @@ static void uret_read_host(struct uret_cpu *u)
 	u->read = true;
 }
 
+static __always_inline bool uret_switch(struct vmx_vcpu *vmx,
+					struct uret_cpu *u,
+					enum vmx_uret_msr i)
+{
+	if (u->now[i] == vmx->uret[i])
+		return false;
+	wrmsrl(uret_msrs[i], vmx->uret[i]);
+	u->now[i] = vmx->uret[i];
+	return true;
+}
+
 /* IRQs off. */
 static void uret_load(struct vmx_vcpu *vmx)
 {
 	struct uret_cpu *u = this_cpu_ptr(&uret_cpu);
-	int i;
+	bool changed = false;
 
 	if (unlikely(!u->read))
 		uret_read_host(u);
-	for (i = 0; i < VMX_NR_URET; i++) {
-		if (u->now[i] != vmx->uret[i] && uret_present(i)) {
-			wrmsrl(uret_msrs[i], vmx->uret[i]);
-			u->now[i] = vmx->uret[i];
-		}
+	if (vmx->vcpu.efer & EFER_SCE) {
+		changed |= uret_switch(vmx, u, VMX_URET_STAR);
+		changed |= uret_switch(vmx, u, VMX_URET_LSTAR);
+		changed |= uret_switch(vmx, u, VMX_URET_SYSCALL_MASK);
 	}
-	if (!u->registered) {
+	if (vmx->cpu2_ctl & SECONDARY_EXEC_ENABLE_RDTSCP)
+		changed |= uret_switch(vmx, u, VMX_URET_TSC_AUX);
+	if (changed && !u->registered) {
 		u->registered = true;
 		user_return_notifier_register(&u->notifier);
 	}
@@ -122,10 +138,21 @@ static void uret_load(struct vmx_vcpu *vmx)
 void vmx_uret_set(struct vmx_vcpu *vmx, enum vmx_uret_msr i, u64 val)
 {
 	vmx->uret[i] = val;
-	local_irq_disable();
+	vmx_uret_reload(vmx);
+}
+
+/**
+ * vmx_uret_reload() - which of the MSRs are loaded may have changed
+ * @vmx: the vCPU, loaded
+ */
+void vmx_uret_reload(struct vmx_vcpu *vmx)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
 	if (vmx->guest_loaded)
 		uret_load(vmx);
-	local_irq_enable();
+	local_irq_restore(flags);
 }
 
 /* This CPU leaves VMX operation. IRQs off. */
@@ -168,6 +195,7 @@ void vmx_host_state_init(struct vmx_vcpu *vmx)
 	vmx->host_gs_sel = 0;
 	vmx->host_ds_sel = 0;
 	vmx->host_es_sel = 0;
+	vmx->host_selectors = 0;
 }
 
 /* Host state that belongs to a CPU. Preemption off, VMCS loaded. */
@@ -200,6 +228,33 @@ static void host_selector(unsigned long field, u16 *cached, u16 sel)
 		__vmcs_write(field, in_vmcs);
 }
 
+static void host_selectors(struct vmx_vcpu *vmx, u16 ds, u16 es)
+{
+	host_selector(HOST_DS_SELECTOR, &vmx->host_ds_sel, ds);
+	host_selector(HOST_ES_SELECTOR, &vmx->host_es_sel, es);
+	host_selector(HOST_FS_SELECTOR, &vmx->host_fs_sel,
+		      current->thread.fsindex);
+	host_selector(HOST_GS_SELECTOR, &vmx->host_gs_sel,
+		      current->thread.gsindex);
+	vmx->host_selectors = vmx->host_ds_sel | vmx->host_es_sel |
+			      vmx->host_fs_sel | vmx->host_gs_sel;
+}
+
+/* By hand what the VM exit may not load. */
+static void reload_selectors(struct vmx_vcpu *vmx)
+{
+	if (vmx->host_fs_sel & 7) {
+		loadsegment(fs, vmx->host_fs_sel);
+		wrmsrl(MSR_FS_BASE, vmx->host_fs_base);
+	}
+	if (vmx->host_gs_sel & 7)
+		load_gs_index(vmx->host_gs_sel);
+	if (vmx->host_ds_sel & 7 || vmx->host_es_sel & 7) {
+		loadsegment(ds, vmx->host_ds_sel);
+		loadsegment(es, vmx->host_es_sel);
+	}
+}
+
 /**
  * vmx_load_guest() - put the guest's shared MSRs and segments into the CPU
  * @vmx: loaded vCPU, not yet guest_loaded
@@ -208,7 +263,7 @@ static void host_selector(unsigned long field, u16 *cached, u16 sel)
  */
 void vmx_load_guest(struct vmx_vcpu *vmx)
 {
-	u16 sel;
+	u16 ds, es;
 
 	uret_load(vmx);
 
@@ -218,14 +273,12 @@ void vmx_load_guest(struct vmx_vcpu *vmx)
 		vmx->host_fs_base = current->thread.fsbase;
 		vmcs_writel(HOST_FS_BASE, vmx->host_fs_base);
 	}
-	savesegment(ds, sel);
-	host_selector(HOST_DS_SELECTOR, &vmx->host_ds_sel, sel);
-	savesegment(es, sel);
-	host_selector(HOST_ES_SELECTOR, &vmx->host_es_sel, sel);
-	host_selector(HOST_FS_SELECTOR, &vmx->host_fs_sel,
-		      current->thread.fsindex);
-	host_selector(HOST_GS_SELECTOR, &vmx->host_gs_sel,
-		      current->thread.gsindex);
+	savesegment(ds, ds);
+	savesegment(es, es);
+	/* In 64-bit user mode all four are 0 and stay so. */
+	if (unlikely(ds | es | current->thread.fsindex |
+		     current->thread.gsindex | vmx->host_selectors))
+		host_selectors(vmx, ds, es);
 	wrmsrl(MSR_KERNEL_GS_BASE, vmx->msr_kernel_gs_base);
 	vmx->guest_loaded = true;
 }
@@ -246,16 +299,8 @@ void vmx_load_host(struct vmx_vcpu *vmx)
 		return;
 	local_irq_save(flags);
 	rdmsrl(MSR_KERNEL_GS_BASE, vmx->msr_kernel_gs_base);
-	if (vmx->host_fs_sel & 7) {
-		loadsegment(fs, vmx->host_fs_sel);
-		wrmsrl(MSR_FS_BASE, vmx->host_fs_base);
-	}
-	if (vmx->host_gs_sel & 7)
-		load_gs_index(vmx->host_gs_sel);
-	if (vmx->host_ds_sel & 7 || vmx->host_es_sel & 7) {
-		loadsegment(ds, vmx->host_ds_sel);
-		loadsegment(es, vmx->host_es_sel);
-	}
+	if (unlikely(vmx->host_selectors))
+		reload_selectors(vmx);
 	wrmsrl(MSR_KERNEL_GS_BASE, vmx->host_kernel_gs_base);
 	/* A VM exit leaves the limits of TR and GDTR at their maximum. */
 	invalidate_tss_limit();

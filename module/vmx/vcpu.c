@@ -270,6 +270,7 @@ struct kiln_hw vmx_hw = {
 	.set_segment = vmx_set_segment,
 	.get_dtable = vmx_get_dtable,
 	.set_dtable = vmx_set_dtable,
+	.get_cs_flags = vmx_get_cs_flags,
 	.get_cpl = vmx_get_cpl,
 	.set_cr0 = vmx_set_cr0,
 	.set_cr3 = vmx_set_cr3,

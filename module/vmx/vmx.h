@@ -71,9 +71,10 @@ extern struct vmx_caps vmx_caps;
 enum vmx_uret_msr {
 	VMX_URET_STAR,
 	VMX_URET_LSTAR,
-	VMX_URET_CSTAR,
 	VMX_URET_SYSCALL_MASK,
 	VMX_URET_TSC_AUX,
+	VMX_NR_URET_LOADED,
+	VMX_URET_CSTAR = VMX_NR_URET_LOADED,
 	VMX_NR_URET
 };
 
@@ -109,7 +110,7 @@ struct vmx_vcpu {
 	u64 host_kernel_gs_base;	/* [p] */
 	u16 host_fs_sel, host_gs_sel;	/* [p] */
 	u16 host_ds_sel, host_es_sel;	/* [p] */
-	u64 spec_ctrl;
+	u16 host_selectors;		/* [p] the four, ORed */
 };
 
 static __always_inline struct vmx_vcpu *to_vmx(struct kiln_vcpu *vcpu)
@@ -135,14 +136,13 @@ void vmx_invvpid(u16 vpid);
 u64 vmx_eptp(struct kiln_vm *vm);
 
 /* switch.c */
-int vmx_switch_setup(void);
-void vmx_switch_unsetup(void);
 void vmx_switch_cpu_disable(void);
 void vmx_host_state_init(struct vmx_vcpu *vmx);
 void vmx_host_state_cpu(struct vmx_vcpu *vmx, int cpu);
 void vmx_load_guest(struct vmx_vcpu *vmx);
 void vmx_load_host(struct vmx_vcpu *vmx);
 void vmx_uret_set(struct vmx_vcpu *vmx, enum vmx_uret_msr i, u64 val);
+void vmx_uret_reload(struct vmx_vcpu *vmx);
 u64 vmx_read_kernel_gs_base(struct vmx_vcpu *vmx);
 void vmx_write_kernel_gs_base(struct vmx_vcpu *vmx, u64 val);
 
@@ -165,6 +165,7 @@ void vmx_set_segment(struct kiln_vcpu *vcpu, enum kiln_seg seg,
 void vmx_get_dtable(struct kiln_vcpu *vcpu, bool idt, struct kvm_dtable *val);
 void vmx_set_dtable(struct kiln_vcpu *vcpu, bool idt,
 		    const struct kvm_dtable *val);
+u32 vmx_get_cs_flags(struct kiln_vcpu *vcpu);
 int vmx_get_cpl(struct kiln_vcpu *vcpu);
 void vmx_set_cr0(struct kiln_vcpu *vcpu, u64 val);
 void vmx_set_cr3(struct kiln_vcpu *vcpu, u64 val);
