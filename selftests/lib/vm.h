@@ -118,7 +118,7 @@ const char *vcpu_join(struct vcpu *vcpu);
 #define ASSERT_EXIT(name, vcpu)		ASSERT_OUTCOME("exit " #name, vcpu)
 
 /* An ioctl's result as 0-or-more or -errno, so that one comparison says it all. */
-int xioctl(int fd, unsigned long nr, const void *arg);
+int xioctl(int fd, unsigned long nr, const void *arg) __attribute__((access(none, 3)));
 #define EXPECT_IOCTL(expected, fd, nr, arg)	EXPECT_EQ(expected, xioctl(fd, nr, arg))
 #define ASSERT_IOCTL(expected, fd, nr, arg)	ASSERT_EQ(expected, xioctl(fd, nr, arg))
 
