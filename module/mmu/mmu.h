@@ -352,6 +352,7 @@ struct kiln_mmu_word {
  */
 static inline unsigned long kiln_mmu_generation(const struct kiln_mmu *mmu)
 {
+	/* before the slots: pairs with kiln_slots_publish() */
 	return smp_load_acquire(&mmu->slots.generation);
 }
 
