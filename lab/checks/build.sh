@@ -11,6 +11,22 @@ check build/module-dev "kernel/dev" build_module dev module
 check build/module-stock "kernel/stock" build_module stock module
 check build/kunit "build/module-dev" build_module dev kunit
 
+check build/install "build/module-stock build/launcher" check_install
+
+# Into a directory, so that nothing of this machine changes: what lands there, and that all of it goes again.
+check_install() {
+	local dest=$LOGS/dest kernel
+	kernel=$(kernel_dir stock)
+	rm -rf "$dest"
+	expect "make install" make install KDIR="$kernel/build" DESTDIR="$dest"
+	expect "installs the module" test -n "$(find "$dest/lib/modules/$(cat "$kernel/release")" -name kiln.ko)"
+	expect "installs the launcher" "$dest/usr/local/bin/kiln" --help
+	expect "installs the man page" test -s "$dest/usr/local/share/man/man1/kiln.1"
+	expect "installs the udev rule" grep -q 'GROUP="kiln", MODE="0660"' "$dest/etc/udev/rules.d/60-kiln.rules"
+	expect "make uninstall" make uninstall KDIR="$kernel/build" DESTDIR="$dest"
+	expect "leaves no file of ours" test -z "$(find "$dest" -name '*kiln*')"
+}
+
 build_module() {
 	make -j2 "$2" KDIR="$(kernel_dir "$1")/build"
 }

@@ -27,6 +27,7 @@ run_suites() {
 	[ -n "$suites" ] || { echo "build/selftests holds no *_test"; return 1; }
 	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the list is words
 	"$LAB/vm" "$@" -- sh -c '
+		echo 32 >/proc/sys/vm/nr_hugepages
 		for suite; do
 			echo "### suite $suite"
 			timeout -s KILL 120 $suite

@@ -26,6 +26,11 @@ check_parsers() {
 			not ok 2 c
 			ok 3 d # SKIP no such CPU
 		END
+	parsed_as "TAP: a skipped case gets the name it ran under" "tap_results x." "skip x.a.d;" <<-'END'
+			1..1
+			#  RUN           a.d ...
+			ok 1 # SKIP no such CPU
+		END
 	parsed_as "TAP: a suite that ends early fails" "tap_results x." \
 		"pass x.a;fail x.end (1 of 3 cases reported);" <<-'END'
 			1..3

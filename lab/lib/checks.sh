@@ -45,6 +45,8 @@ expect() {
 tap_results() {
 	awk -v prefix="$1" '
 		function result(kind, name, why) { printf "%s\t%s\t%s\n", kind, prefix name, why; seen++ }
+		# A skipped case has no name on its own line.
+		/^# +RUN +/ { running = $3 }
 		/^1\.\.[0-9]+/ { plan = substr($1, 4) + 0 }
 		/^(not )?ok [0-9]+/ {
 			kind = /^ok/ ? "pass" : "fail"
@@ -58,7 +60,7 @@ tap_results() {
 				line = substr(line, 1, RSTART - 1)
 			}
 			sub(/ +$/, "", line)
-			result(kind, line, why == "" ? "no reason given" : why)
+			result(kind, line == "" ? running : line, why == "" ? "no reason given" : why)
 		}
 		END {
 			if (!seen || seen < plan)
