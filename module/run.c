@@ -662,10 +662,10 @@ static int run_with_fpu(struct kiln_vcpu *vcpu)
 		if (r <= 0)
 			return r;
 	}
-	if (kiln_immediate_exit(vcpu->run)) {
-		vcpu->run->exit_reason = KVM_EXIT_INTR;
+	/* The exit that was finished stays readable: KVM's callers look again. */
+	if (kiln_immediate_exit(vcpu->run))
 		return -EINTR;
-	}
+	vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 	fpu_swap_kvm_fpstate(&vcpu->fpu, true);
 	vcpu->stats.fpu_loads++;
 	r = run_loop(vcpu);
@@ -693,7 +693,6 @@ int kiln_vcpu_run(struct kiln_vcpu *vcpu)
 
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
-	run->exit_reason = KVM_EXIT_UNKNOWN;
 	r = run_with_fpu(vcpu);
 	publish(vcpu);
 	if (vcpu->sigset_active)
