@@ -237,6 +237,8 @@ u64 kiln_guest_tsc(struct kiln_vcpu *vcpu)
 	return scaled(&vcpu->clock, rdtsc_ordered()) + vcpu->clock.tsc_offset;
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_guest_tsc);
+
 u64 kiln_tsc_to_ns(struct kiln_vcpu *vcpu, u64 delta)
 {
 	u32 khz = vcpu->clock.hw_khz;

@@ -71,6 +71,8 @@ void kiln_control_refresh(struct kiln_vcpu *vcpu)
 				gated(vcpu, efer_bits, ARRAY_SIZE(efer_bits)));
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_control_refresh);
+
 u64 kiln_efer_offered(void)
 {
 	u64 bits = EFER_SCE;
@@ -275,10 +277,14 @@ int kiln_set_cr8(struct kiln_vcpu *vcpu, u64 val)
 	return 0;
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_set_cr8);
+
 u64 kiln_get_cr8(struct kiln_vcpu *vcpu)
 {
 	return vcpu->lapic ? lapic_get_cr8(vcpu) : vcpu->cr8;
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_get_cr8);
 
 int kiln_set_efer(struct kiln_vcpu *vcpu, u64 val, bool host)
 {

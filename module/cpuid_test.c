@@ -304,7 +304,7 @@ static void never_offered(struct kunit *test)
 		{ 1, 0, { .ecx = BIT(3) | BIT(5) | BIT(6) | BIT(7) | BIT(15) |
 				 BIT(27),
 			  .edx = BIT(21) | BIT(22) | BIT(29) | BIT(31) } },
-		{ 6, 0, { ~BIT(2), ~0, ~0, ~0 } },
+		{ 6, 0, { ~4U, ~0, ~0, ~0 } },
 		/* SGX, MPX, PT; PKU, OSPKE, WAITPKG, CET_SS, LA57, ENQCMD */
 		{ 7, 0, { .ebx = BIT(2) | BIT(14) | BIT(25),
 			  .ecx = BIT(3) | BIT(4) | BIT(5) | BIT(7) | BIT(16) |

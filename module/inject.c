@@ -108,16 +108,22 @@ void kiln_inject_gp(struct kiln_vcpu *vcpu, u32 error)
 	kiln_queue_exception(vcpu, X86_TRAP_GP, true, error);
 }
 
+KILN_EXPORT_FOR_KUNIT(kiln_inject_gp);
+
 void kiln_inject_ud(struct kiln_vcpu *vcpu)
 {
 	kiln_queue_exception(vcpu, X86_TRAP_UD, false, 0);
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_inject_ud);
 
 void kiln_inject_pf(struct kiln_vcpu *vcpu, u32 error, u64 cr2)
 {
 	vcpu->cr2 = cr2;
 	kiln_queue_exception(vcpu, X86_TRAP_PF, true, error);
 }
+
+KILN_EXPORT_FOR_KUNIT(kiln_inject_pf);
 
 #define DR7_GD	BIT_ULL(13)
 

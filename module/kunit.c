@@ -8,12 +8,11 @@
 
 #include "emulate/emulate_test.h"
 #include "irqchip/irqchip_test.h"
+#include "kunit.h"
 #include "mmu/gwalk_test.h"
 #include "mmu/mmu_test.h"
 
-extern struct kunit_suite cpuid_suite;
-
-kunit_test_suites(&cpuid_suite,
+kunit_test_suites(&cpuid_suite, &msr_suite, &clock_suite, &state_suite,
 		  &emulate_decode_suite, &emulate_execute_suite,
 		  &emulate_linear_suite,
 		  &gwalk_suite, &pgtable_suite, &pgtable_model_suite,
