@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * bench: what operations cost on one hypervisor or on two, side by side.
+ *
+ *	bench [--device PATH]... [--json FILE] [--only TEXT] [--list]
+ *
+ * Each row runs whole on one device before the next device is opened, since VMX has one owner at a time. The same guest
+ * code and the same minimal user-space loop serve both devices.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define MAX_DEVICES	2
+
+char bench_why[160];
+
+static const struct bench_row rows[] = {
+	{ "CPUID exit", bench_cpuid },
+	{ "RDMSR exit (APIC base)", bench_rdmsr },
+	{ "WRMSR exit (MTRR)", bench_wrmsr },
+	{ "port read in the kernel (PIC ELCR)", bench_port_kernel },
+	{ "port read in user space", bench_port_read_user },
+	{ "port write in user space", bench_port_write_user },
+	{ "MMIO read in user space", bench_mmio_read_user },
+	{ "MMIO write in user space", bench_mmio_write_user },
+	{ "ioeventfd, port write", bench_ioeventfd_port },
+	{ "ioeventfd, MMIO write of length 0", bench_ioeventfd_mmio },
+	{ "EOI, xAPIC", bench_eoi_xapic },
+	{ "EOI, x2APIC", bench_eoi_x2apic },
+	{ "self-IPI, xAPIC", bench_self_ipi_xapic },
+	{ "self-IPI, x2APIC", bench_self_ipi_x2apic },
+	{ "HLT to timer interrupt, past the deadline", bench_hlt_timer },
+	{ "first touch of 4K, absent in the host", bench_touch_4k_absent },
+	{ "first touch of 4K, present in the host", bench_touch_4k_present },
+	{ "first touch of 2M, clearing included", bench_touch_2m },
+	{ "VM and vCPU, create and destroy", bench_create_destroy },
+	{ "launcher start to the guest's first instruction", bench_launch },
+	{ "KiB per VM beyond guest RAM, kernel only", bench_memory_kernel },
+	{ "KiB per VM beyond guest RAM, launcher included", bench_memory_launcher },
+};
+
+#define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+
+struct options {
+	const char *device[MAX_DEVICES];
+	unsigned int n_devices;
+	const char *json;
+	const char *only;
+};
+
+int64_t not_measured(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(bench_why, sizeof(bench_why), fmt, ap);
+	va_end(ap);
+	return NOT_MEASURED;
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+int64_t median(uint64_t *values, unsigned int n)
+{
+	qsort(values, n, sizeof(*values), compare);
+	return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
+
+uint64_t host_tsc(void)
+{
+	uint32_t lo, hi;
+
+	asm volatile("lfence; rdtsc; lfence" : "=a"(lo), "=d"(hi) : : "memory");
+	return lo | (uint64_t)hi << 32;
+}
+
+struct answer {
+	int64_t value;
+	char why[sizeof(bench_why)];
+};
+
+/* In a child, so that a row that fails ends alone and leaves no memory mapped. */
+static struct answer measure(const struct bench_row *row, const char *device)
+{
+	struct answer answer = { .value = NOT_MEASURED };
+	int fds[2];
+	pid_t pid;
+
+	fflush(NULL);
+	if (pipe(fds) || (pid = fork()) < 0) {
+		snprintf(answer.why, sizeof(answer.why), "no child: %s", strerror(errno));
+		return answer;
+	}
+	if (!pid) {
+		setenv("KILN_DEVICE", device, 1);
+		alarm(300);
+		answer.value = row->measure();
+		strcpy(answer.why, bench_why);
+		_exit(write(fds[1], &answer, sizeof(answer)) != sizeof(answer));
+	}
+	close(fds[1]);
+	if (read(fds[0], &answer, sizeof(answer)) != sizeof(answer)) {
+		answer.value = NOT_MEASURED;
+		snprintf(answer.why, sizeof(answer.why), "the measurement failed");
+	}
+	close(fds[0]);
+	waitpid(pid, NULL, 0);
+	return answer;
+}
+
+static void print_header(const struct options *o)
+{
+	printf("%-50s", "operation");
+	for (unsigned int d = 0; d < o->n_devices; d++)
+		printf(" %14s", o->device[d]);
+	printf("%s\n", o->n_devices == 2 ? "   ratio" : "");
+}
+
+static void print_row(const struct options *o, const struct bench_row *row, const struct answer *a)
+{
+	printf("%-50s", row->name);
+	for (unsigned int d = 0; d < o->n_devices; d++) {
+		if (a[d].value == NOT_MEASURED)
+			printf(" %14s", "-");
+		else
+			printf(" %14lld", (long long)a[d].value);
+	}
+	if (o->n_devices == 2 && a[0].value != NOT_MEASURED && a[1].value > 0)
+		printf(" %7.2f", (double)a[0].value / a[1].value);
+	putchar('\n');
+	for (unsigned int d = 0; d < o->n_devices; d++)
+		if (a[d].value == NOT_MEASURED)
+			printf("    %s: %s\n", o->device[d], a[d].why);
+	fflush(stdout);
+}
+
+/* Numbers that are not there are null; names hold no character that JSON would want escaped. */
+static void json_number(FILE *f, const char *key, bool there, double value)
+{
+	if (!there)
+		fprintf(f, ", \"%s\": null", key);
+	else
+		fprintf(f, ", \"%s\": %.6g", key, value);
+}
+
+static void json_row(FILE *f, bool first, const char *name, int64_t kiln, int64_t kvm)
+{
+	bool both = kiln != NOT_MEASURED && kvm > 0;
+
+	fprintf(f, "%s\n  {\"name\": \"%s\"", first ? "" : ",", name);
+	json_number(f, "kiln", kiln != NOT_MEASURED, kiln);
+	json_number(f, "kvm", kvm != NOT_MEASURED, kvm);
+	json_number(f, "ratio", both, both ? (double)kiln / kvm : 0);
+	fputc('}', f);
+}
+
+/* Returns the number of cells that could not be measured. */
+static int run(const struct options *o, FILE *json)
+{
+	struct answer answers[MAX_DEVICES];
+	bool first = true;
+	int missing = 0;
+
+	print_header(o);
+	if (json)
+		fputc('[', json);
+	for (unsigned int i = 0; i < N_ROWS; i++) {
+		if (o->only && !strcasestr(rows[i].name, o->only))
+			continue;
+		for (unsigned int d = 0; d < o->n_devices; d++) {
+			answers[d] = measure(&rows[i], o->device[d]);
+			missing += answers[d].value == NOT_MEASURED;
+		}
+		print_row(o, &rows[i], answers);
+		if (json)
+			json_row(json, first, rows[i].name, answers[0].value,
+				 o->n_devices == 2 ? answers[1].value : NOT_MEASURED);
+		first = false;
+	}
+	if (json)
+		fputs("\n]\n", json);
+	return missing;
+}
+
+static int list(void)
+{
+	for (unsigned int i = 0; i < N_ROWS; i++)
+		puts(rows[i].name);
+	return 0;
+}
+
+static int usage(FILE *f)
+{
+	fputs("Usage: bench [--device PATH]... [--json FILE] [--only TEXT] [--list]\n"
+	      "\n"
+	      "Prints TSC ticks per operation (instructions, in an emulator), a column per device and their ratio.\n"
+	      "  --device PATH  one or two devices (default /dev/kiln and /dev/kvm)\n"
+	      "  --json FILE    also a list of {\"name\", \"kiln\", \"kvm\", \"ratio\"}\n"
+	      "  --only TEXT    the rows whose name holds TEXT\n"
+	      "  --list         the rows' names\n"
+	      "Exit status: 0, 1 if anything could not be measured, 2 for bad usage.\n", f);
+	return f == stderr ? 2 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option longopts[] = {
+		{ "device", required_argument, NULL, 'd' }, { "json", required_argument, NULL, 'j' },
+		{ "only", required_argument, NULL, 'o' }, { "list", no_argument, NULL, 'l' },
+		{ "help", no_argument, NULL, 'h' }, { 0 },
+	};
+	struct options o = { .n_devices = 0 };
+	FILE *json = NULL;
+	int c, missing;
+
+	while ((c = getopt_long(argc, argv, "h", longopts, NULL)) != -1) {
+		switch (c) {
+		case 'd':
+			if (o.n_devices == MAX_DEVICES)
+				return usage(stderr);
+			o.device[o.n_devices++] = optarg;
+			break;
+		case 'j':
+			o.json = optarg;
+			break;
+		case 'o':
+			o.only = optarg;
+			break;
+		case 'l':
+			return list();
+		default:
+			return usage(c == 'h' ? stdout : stderr);
+		}
+	}
+	if (optind != argc)
+		return usage(stderr);
+	if (!o.n_devices) {
+		o.device[o.n_devices++] = "/dev/kiln";
+		o.device[o.n_devices++] = "/dev/kvm";
+	}
+	if (o.json) {
+		json = fopen(o.json, "w");
+		if (!json) {
+			fprintf(stderr, "bench: %s: %s\n", o.json, strerror(errno));
+			return 2;
+		}
+	}
+	missing = run(&o, json);
+	if (json && fclose(json)) {
+		fprintf(stderr, "bench: %s: %s\n", o.json, strerror(errno));
+		return 1;
+	}
+	return missing != 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The benchmark's parts. A row is a name and a function that measures one device and returns TSC ticks (or another unit,
+ * which the name says). In the emulators one tick is one instruction.
+ *
+ * Adding a measurement is adding a row to rows[] in bench.c.
+ */
+#ifndef KILN_BENCH_H
+#define KILN_BENCH_H
+
+#include <stdint.h>
+
+/* What a row returns where it cannot be measured here: bench_why then says why. */
+#define NOT_MEASURED	INT64_MIN
+extern char bench_why[160];
+int64_t not_measured(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+typedef int64_t (*measure_t)(void);
+
+struct bench_row {
+	const char *name;
+	measure_t measure;
+};
+
+int64_t median(uint64_t *values, unsigned int n);
+uint64_t host_tsc(void);
+
+/* guest_rows.c: a small guest measures itself. */
+int64_t bench_cpuid(void);
+int64_t bench_rdmsr(void);
+int64_t bench_wrmsr(void);
+int64_t bench_port_kernel(void);
+int64_t bench_port_read_user(void);
+int64_t bench_port_write_user(void);
+int64_t bench_mmio_read_user(void);
+int64_t bench_mmio_write_user(void);
+int64_t bench_ioeventfd_port(void);
+int64_t bench_ioeventfd_mmio(void);
+int64_t bench_eoi_xapic(void);
+int64_t bench_eoi_x2apic(void);
+int64_t bench_self_ipi_xapic(void);
+int64_t bench_self_ipi_x2apic(void);
+int64_t bench_hlt_timer(void);
+int64_t bench_touch_4k_absent(void);
+int64_t bench_touch_4k_present(void);
+int64_t bench_touch_2m(void);
+
+/* host_rows.c: measured from outside. */
+int64_t bench_create_destroy(void);
+int64_t bench_launch(void);
+int64_t bench_memory_kernel(void);
+int64_t bench_memory_launcher(void);
+
+#endif

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What kiln adds to the KVM ABI (uapi/kiln.h) besides the causes of deaths, which are in death_test: its version and
+ * its counters. On another device every test skips.
+ */
+#define _GNU_SOURCE
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "guest.h"
+#include "kiln.h"
+#include "vm.h"
+
+#define MAX_COUNTERS 256
+
+struct counters {
+	struct kiln_counters head;
+	struct kiln_counter room[MAX_COUNTERS];
+};
+
+static __guest void does_a_bit_of_each(void)
+{
+	uint32_t r[4];
+
+	for (int i = 0; i < 10; i++)
+		cpuid(0, 0, r);
+	for (int i = 0; i < 5; i++)
+		inb(0x4d0);
+	*(volatile uint32_t *)VM_FREE = 1;
+	guest_done();
+}
+
+FIXTURE(kiln) {
+	struct vcpu *vcpu;
+	struct counters c;
+};
+
+FIXTURE_SETUP(kiln)
+{
+	if (!device_is_kiln())
+		SKIP(_exit(255), "%s is not kiln: it has no calls of uapi/kiln.h", device_path());
+	self->vcpu = vm_create_one(VM_IRQCHIP, does_a_bit_of_each);
+	self->c.head.nr = MAX_COUNTERS;
+}
+
+FIXTURE_TEARDOWN(kiln)
+{
+	vm_destroy(self->vcpu->vm);
+}
+
+static uint64_t counter(struct counters *c, const char *name)
+{
+	for (uint32_t i = 0; i < c->head.nr; i++)
+		if (!strcmp(c->room[i].name, name))
+			return c->room[i].value;
+	die("no counter is named %s", name);
+}
+
+TEST_F(kiln, the_version_is_the_same_on_device_vm_and_vcpu)
+{
+	struct kiln_version device, vm, vcpu;
+
+	memset(&device, 0xff, sizeof(device));
+	memset(&vm, 0, sizeof(vm));
+	memset(&vcpu, 0x11, sizeof(vcpu));
+	ASSERT_IOCTL(0, self->vcpu->vm->dev, KILN_GET_VERSION, &device);
+	ASSERT_IOCTL(0, self->vcpu->vm->fd, KILN_GET_VERSION, &vm);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_VERSION, &vcpu);
+	EXPECT_EQ(0, memcmp(&device, &vm, sizeof(vm)));
+	EXPECT_EQ(0, memcmp(&device, &vcpu, sizeof(vcpu)));
+	EXPECT_EQ(0, device.reserved);
+	EXPECT_EQ(0, strncmp(device.name, "kiln", 4));
+	EXPECT_NE(NULL, memchr(device.name, 0, sizeof(device.name)));
+	EXPECT_EQ(host_cpu_is_intel() ? KILN_VENDOR_INTEL : KILN_VENDOR_AMD, device.vendor);
+	EXPECT_IOCTL(-EFAULT, self->vcpu->vm->dev, KILN_GET_VERSION, (void *)8);
+}
+
+TEST_F(kiln, counters_report_e2big_and_their_number)
+{
+	self->c.head.nr = 0;
+	ASSERT_IOCTL(-E2BIG, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	ASSERT_LT(5, self->c.head.nr);
+	EXPECT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	self->c.head.nr--;
+	EXPECT_IOCTL(-E2BIG, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+}
+
+TEST_F(kiln, counters_refuse_reserved_bits_and_bad_pointers)
+{
+	self->c.head.reserved = 1;
+	EXPECT_IOCTL(-EINVAL, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_IOCTL(-EINVAL, self->vcpu->vm->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_IOCTL(-EFAULT, self->vcpu->fd, KILN_GET_COUNTERS, (void *)8);
+}
+
+TEST_F(kiln, counters_have_one_name_each)
+{
+	ASSERT_IOCTL(0, self->vcpu->vm->fd, KILN_GET_COUNTERS, &self->c);
+	for (uint32_t i = 0; i < self->c.head.nr; i++) {
+		size_t len = strnlen(self->c.room[i].name, KILN_COUNTER_NAME_LEN);
+
+		EXPECT_LT(0, len);
+		EXPECT_LT(len, KILN_COUNTER_NAME_LEN);
+		for (uint32_t j = 0; j < i; j++)
+			EXPECT_STRNE(self->c.room[j].name, self->c.room[i].name);
+	}
+}
+
+TEST_F(kiln, a_vcpu_that_has_not_run_has_counted_nothing)
+{
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(0, counter(&self->c, "exits"));
+	EXPECT_EQ(0, counter(&self->c, "user_exits"));
+}
+
+TEST_F(kiln, exits_are_counted_by_cause)
+{
+	ASSERT_DONE(self->vcpu);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(10, counter(&self->c, "cpuid"));
+	EXPECT_EQ(5 + 1, counter(&self->c, "pio"));		/* the report to the host is one */
+	EXPECT_LE(1, counter(&self->c, "fault"));
+	EXPECT_EQ(1, counter(&self->c, "user_exits"));
+	EXPECT_LE(10 + 6 + 1, counter(&self->c, "exits"));
+	EXPECT_EQ(0, counter(&self->c, "hlt"));
+}
+
+TEST_F(kiln, a_vms_counters_add_up_its_vcpus)
+{
+	struct vcpu *second = vm_add_vcpu(self->vcpu->vm);
+	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
+
+	ASSERT_IOCTL(0, second->fd, KVM_SET_MP_STATE, &runnable);
+	vcpu_long_mode(second, does_a_bit_of_each);
+	ASSERT_DONE(self->vcpu);
+	ASSERT_DONE(second);
+	ASSERT_IOCTL(0, self->vcpu->vm->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(20, counter(&self->c, "cpuid"));
+}
+
+TEST_F(kiln, unknown_calls_of_its_own_type_are_refused)
+{
+	EXPECT_LT(xioctl(self->vcpu->vm->dev, _IO(KILNIO, 0xff), NULL), 0);
+	EXPECT_IOCTL(-ENOTTY, self->vcpu->vm->fd, _IO(KILNIO, 0xff), NULL);
+	EXPECT_IOCTL(-ENOTTY, self->vcpu->vm->dev, KILN_GET_DEATH, &self->c);
+}
+
+TEST_HARNESS_MAIN
