@@ -48,7 +48,6 @@ static const struct counter_row vcpu_rows[] = {
 	VCPU_ROW(irq_injected),
 	VCPU_ROW(nmi_injected),
 	VCPU_ROW(exception_injected),
-	VCPU_ROW(kicks),
 	VCPU_ROW(tlb_flush),
 	VCPU_ROW(insn_emulated),
 	VCPU_ROW(user_exits),

@@ -43,7 +43,6 @@ struct kiln_vcpu_stats {
 	u64 irq_injected;
 	u64 nmi_injected;
 	u64 exception_injected;
-	u64 kicks;		/* guest left because another thread wanted */
 	u64 tlb_flush;
 	u64 insn_emulated;
 	u64 user_exits;		/* KVM_RUN returned 0 */

@@ -75,6 +75,7 @@ bool ioeventfd_signal(struct kiln_vm *vm, enum kiln_bus bus, u64 addr, int len,
 		if (!ioeventfd_matches(&table->entries[i], len, val))
 			continue;
 		kiln_eventfd_signal(table->entries[i].ctx);
+		atomic64_inc(&vm->stats.ioeventfd);
 		found = true;
 		break;
 	}

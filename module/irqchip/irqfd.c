@@ -45,6 +45,7 @@ struct kiln_irqfd {
 
 static void irqfd_inject(struct kiln_irqfd *irqfd)
 {
+	atomic64_inc(&irqfd->vm->stats.irqfd);
 	if (irqfd->resample) {
 		kiln_irq_set(irqfd->vm, KILN_IRQ_RESAMPLE, irqfd->gsi, 1);
 		return;

@@ -359,6 +359,7 @@ int lapic_msi(struct kiln_vm *vm, u32 address, u32 data)
 		return -1;
 	if (msg.level && !(data & APIC_INT_ASSERT))
 		return -1;
+	atomic64_inc(&vm->stats.msi);
 	/* The redirection hint asks for one of a logical destination's. */
 	if (msg.logical && (address & BIT(3)) && msg.mode == APIC_DM_FIXED)
 		msg.mode = APIC_DM_LOWEST;

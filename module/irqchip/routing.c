@@ -98,6 +98,7 @@ int kiln_irq_line(struct kiln_vm *vm, const struct kvm_irq_level *irq,
 
 	if (!kiln_irqchip_present(&vm->irq))
 		return -ENXIO;
+	atomic64_inc(&vm->stats.irq_line);
 	r = kiln_irq_set(vm, KILN_IRQ_USER, irq->irq, !!irq->level);
 	if (status)
 		*status = r;
