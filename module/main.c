@@ -319,6 +319,7 @@ static int __init kiln_init(void)
 	if (r)
 		return r;
 	kiln_cpuid_init();
+	kiln_vm_setup();
 	r = kiln_run_init();
 	if (r)
 		goto err_hw;

@@ -544,6 +544,7 @@ static int block(struct kiln_vcpu *vcpu)
 {
 	u64 start;
 
+	lapic_timer_use_hw(vcpu, false);
 	if (!may_go_on(vcpu) && !(vcpu->halt_poll_ns && poll(vcpu))) {
 		start = local_clock();
 		sleep(vcpu);

@@ -189,10 +189,10 @@ struct kiln_vcpu {
 	u64 cr0, cr2, cr3, cr4, cr8, efer;
 	u64 cr4_reserved;		/* from CPUID */
 	u64 efer_reserved;
-	u64 pat, misc_enable, feature_control, spec_ctrl, bios_sign;
+	u64 pat, misc_enable, feature_control, bios_sign;
 	u64 xcr0, xss;
 	u64 guest_supported_xcr0;
-	u32 pkru, host_pkru;
+	u32 pkru;
 	u64 dr[4], dr6, dr7;
 	u64 pdptrs[4];			/* of PAE paging, SDM vol. 3 §4.4.1 */
 	u64 mtrr_def;
@@ -204,7 +204,6 @@ struct kiln_vcpu {
 	u64 *mce_banks;
 	u32 maxphyaddr;
 	u8 msr_last;			/* row of the MSR table used last */
-	bool guest_debug;
 
 	/* events [v] */
 	struct kiln_event exception;
@@ -212,7 +211,6 @@ struct kiln_vcpu {
 	bool irq_soft;
 	u8 irq_vector;
 	u8 irq_insn_len;
-	int extint;			/* KVM_INTERRUPT's vector, or -1 */
 	atomic_t nmi_queued;		/* [a] by other threads */
 	unsigned int nmi_pending;
 	bool nmi_injected;
@@ -228,7 +226,6 @@ struct kiln_vcpu {
 	struct fpu_guest fpu;		/* [v] */
 	bool fpu_loaded;
 	bool preempted;
-	bool ready;
 	bool sigset_active;
 	sigset_t sigset;
 	u64 halt_poll_ns;

@@ -264,8 +264,6 @@ static struct kiln_vm *vm_alloc(void)
 	kref_init(&vm->ref);
 	mutex_init(&vm->lock);
 	vm->identity_map_addr = 0xfffbc000;
-	if (!pt_format.max_level)
-		kiln_hw->pt_format(&pt_format);
 	r = kiln_mmu_init(&vm->mmu, current->mm, &pt_format, kiln_vm_flush);
 	if (r)
 		goto err_free;
@@ -301,6 +299,11 @@ static int vm_install(struct kiln_vm *vm)
 	return fd;
 }
 
+void kiln_vm_setup(void)
+{
+	kiln_hw->pt_format(&pt_format);
+}
+
 int kiln_vm_create(unsigned long type)
 {
 	struct kiln_vm *vm;
@@ -314,7 +317,8 @@ int kiln_vm_create(unsigned long type)
 	vm = vm_alloc();
 	if (IS_ERR(vm)) {
 		kiln_hw_put();
-		return PTR_ERR(vm);
+		/* A signal came in between: it is handled, then we start over. */
+		return PTR_ERR(vm) == -EINTR ? -ERESTARTNOINTR : PTR_ERR(vm);
 	}
 	r = vm_install(vm);
 	if (r < 0)

@@ -20,7 +20,6 @@
 #define KILN_MAX_VCPU_ID	4096
 
 struct kiln_vcpu;
-struct kiln_vm_hw;
 
 /*
  * Locks: [m] vm->lock; [c] const after creation; [r] RCU: read under
@@ -35,7 +34,6 @@ struct kiln_vm {
 	struct kiln_mmu mmu;		/* [i] */
 	struct kiln_irqchip irq;	/* [i] */
 	struct kiln_vm_clock clock;	/* [i] */
-	struct kiln_vm_hw *hw;		/* [c] the backend's own */
 	struct kiln_vcpu *vcpus[KILN_MAX_VCPUS]; /* [r] filled in order */
 	int nr_vcpus;			/* [r] published after vcpus[] */
 	u64 identity_map_addr;		/* [m] KVM_SET_IDENTITY_MAP_ADDR */

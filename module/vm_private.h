@@ -14,7 +14,7 @@
  * kiln_hw_get() - a VM comes: the first one enters VMX on every CPU
  *
  * Return: 0; -EBUSY where another hypervisor is in the way, -EIO, -EOPNOTSUPP
- * as logged; -EINTR never: creation is restartable or complete.
+ * as logged.
  * Context: process; may sleep.
  */
 int kiln_hw_get(void);
@@ -35,6 +35,9 @@ int kiln_version(struct kiln_version __user *user);
  * Return: what the capability says, 0 where kiln does not have it.
  */
 int kiln_extension(unsigned long cap);
+
+/* Once at module load, after the backend's setup. */
+void kiln_vm_setup(void);
 
 /**
  * kiln_vm_create() - KVM_CREATE_VM

@@ -39,6 +39,7 @@
 #define COMMAND_FILE	"/lab/command"		/* argv, each ended by NUL */
 #define TERMINAL_FILE	"/lab/terminal"		/* "ROWS COLS TERM", if interactive */
 #define MODULE_FILE	"/lab/kiln.ko"		/* absent: nothing to load */
+#define MODULE_ARGS	"/lab/kiln.args"	/* its parameters */
 #define WORK_DIR	"/work"			/* files added to the image */
 
 enum channel { OUTPUT = 0x378, LOG = 0x278 };	/* data port of each interface */
@@ -147,11 +148,18 @@ static void mount_all(void)
 static int load_module(void)
 {
 	int fd = open(MODULE_FILE, O_RDONLY | O_CLOEXEC);
+	int args_fd = open(MODULE_ARGS, O_RDONLY | O_CLOEXEC);
+	char args[512] = "";
 	long error;
 
+	if (args_fd >= 0) {
+		if (read(args_fd, args, sizeof(args) - 1) < 0)
+			args[0] = '\0';
+		close(args_fd);
+	}
 	if (fd < 0)
 		return 0;
-	error = syscall(SYS_finit_module, fd, "", 0);
+	error = syscall(SYS_finit_module, fd, args, 0);
 	if (error)
 		sendf(OUTPUT, "lab: loading kiln.ko: %s\n", strerror(errno));
 	close(fd);

@@ -11,11 +11,17 @@
 #define pr_fmt(fmt) "kiln: " fmt
 
 #include <linux/kernel.h>
+#include <linux/moduleparam.h>
 #include <asm/msr.h>
 
 #include "vmx.h"
 
 struct vmx_caps vmx_caps;
+
+static bool apicv = true;
+module_param(apicv, bool, 0444);
+MODULE_PARM_DESC(apicv,
+		 "Let the CPU deliver interrupts from the virtual-APIC page, if it can");
 
 enum vmx_need { REQUIRED, WANTED, REFUSED };
 
@@ -29,7 +35,7 @@ static const struct vmx_control pin_controls[] = {
 	{ "external-interrupt exiting", PIN_BASED_EXT_INTR_MASK, REQUIRED },
 	{ "NMI exiting", PIN_BASED_NMI_EXITING, REQUIRED },
 	{ "virtual NMIs", PIN_BASED_VIRTUAL_NMIS, WANTED },
-	/* Set per entry, when there is a deadline: see vmx_arm_timer(). */
+	/* Set per entry, when there is a deadline: see arm_timer(). */
 	{ "VMX-preemption timer", PIN_BASED_VMX_PREEMPTION_TIMER, WANTED },
 	{}
 };
@@ -66,8 +72,6 @@ static const struct vmx_control cpu2_controls[] = {
 	{ "INVPCID", SECONDARY_EXEC_ENABLE_INVPCID, WANTED },
 	{ "XSAVES", VMX_CPU2_XSAVES, WANTED },
 	{ "PAUSE-loop exiting", SECONDARY_EXEC_PAUSE_LOOP_EXITING, WANTED },
-	{ "virtualize APIC accesses", SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES,
-	  WANTED },
 	{ "virtualize x2APIC mode", SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE,
 	  WANTED },
 	{ "APIC-register virtualization", SECONDARY_EXEC_APIC_REGISTER_VIRT,
@@ -205,8 +209,7 @@ static void vmx_caps_combine(void)
 	struct vmx_caps *c = &vmx_caps;
 	const u32 vid = SECONDARY_EXEC_APIC_REGISTER_VIRT |
 			SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY;
-	const u32 apic = vid | SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES |
-			 SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
+	const u32 apic = vid | SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
 
 	c->vnmi = (c->pin & PIN_BASED_VIRTUAL_NMIS) &&
 		  (c->cpu & CPU_BASED_NMI_WINDOW_EXITING);
@@ -218,9 +221,7 @@ static void vmx_caps_combine(void)
 	c->tpr_shadow = c->cpu & CPU_BASED_TPR_SHADOW;
 	c->x2apic = c->tpr_shadow &&
 		    (c->cpu2 & SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE);
-	c->apic_access = c->tpr_shadow &&
-			 (c->cpu2 & SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES);
-	c->vid = c->x2apic && c->apic_access && (c->cpu2 & vid) == vid;
+	c->vid = apicv && c->x2apic && (c->cpu2 & vid) == vid;
 	c->cpu2 &= ~apic;
 	c->cpu &= ~(CPU_BASED_TPR_SHADOW | CPU_BASED_INTR_WINDOW_EXITING |
 		    CPU_BASED_NMI_WINDOW_EXITING);

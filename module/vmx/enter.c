@@ -70,6 +70,58 @@ static void load_guest_drs(struct kiln_vcpu *vcpu)
 	set_debugreg(vcpu->dr[3], 3);
 }
 
+/*
+ * The local APIC's timer, watched by the VMX-preemption timer (§26.5.1) rather
+ * than by one of the host: no interrupt of the host has to be programmed when
+ * the guest sets a deadline, and none taken when it passes. A deadline too far
+ * off for 32 bits is looked at again when they run out.
+ */
+static void arm_timer(struct vmx_vcpu *vmx)
+{
+	struct kiln_vcpu *vcpu = &vmx->vcpu;
+	u64 deadline = lapic_timer_deadline(vcpu), now;
+	u32 pin = vmx_caps.pin;
+
+	if (deadline) {
+		pin |= PIN_BASED_VMX_PREEMPTION_TIMER;
+		now = kiln_guest_tsc(vcpu);
+		deadline = deadline > now ?
+			   (deadline - now) >> vmx_caps.timer_shift : 0;
+		vmcs_write32(VMX_PREEMPTION_TIMER_VALUE,
+			     min_t(u64, deadline, U32_MAX));
+	}
+	if (pin == vmx->pin_ctl)
+		return;
+	vmx->pin_ctl = pin;
+	vmcs_write32(PIN_BASED_VM_EXEC_CONTROL, pin);
+}
+
+/*
+ * A timer that the host already watches stays with it, which is cheaper than
+ * moving it: that is how a vCPU comes out of HLT before its time.
+ */
+static void choose_timer(struct vmx_vcpu *vmx)
+{
+	struct kiln_vcpu *vcpu = &vmx->vcpu;
+
+	if (!vmx_caps.preemption_timer || !vcpu->lapic)
+		return;
+	if (!vcpu->lapic->timer.hw) {
+		if (vcpu->lapic->timer.expires || vcpu->clock.tsc_ratio) {
+			vmx->timer = false;
+			if (vmx->pin_ctl != vmx_caps.pin) {
+				vmx->pin_ctl = vmx_caps.pin;
+				vmcs_write32(PIN_BASED_VM_EXEC_CONTROL,
+					     vmx_caps.pin);
+			}
+			return;
+		}
+		lapic_timer_use_hw(vcpu, true);
+	}
+	vmx->timer = true;
+	arm_timer(vmx);
+}
+
 static __always_inline bool guest_xcr0_differs(struct kiln_vcpu *vcpu)
 {
 	return (vcpu->cr4 & X86_CR4_OSXSAVE) &&
@@ -254,8 +306,9 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
 	if (vcpu->cr2 != read_cr2())
 		write_cr2(vcpu->cr2);
+	choose_timer(vmx);
 
-	do {
+	for (;;) {
 		write_back_regs(vcpu);
 		vmx->fail = vmx_enter_guest(vmx, vmx->launched, &vmx->host_rsp);
 		vcpu->regs_avail = REGS_AFTER_EXIT;
@@ -267,7 +320,12 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 		/* A VMLAUNCH that failed half-way did not launch (§27.8). */
 		vmx->launched |= !(vmx->exit_reason &
 				   VMX_EXIT_REASONS_FAILED_VMENTRY);
-	} while (fast_exit(vmx));
+		if (!fast_exit(vmx))
+			break;
+		/* Each entry starts the timer from what the VMCS says. */
+		if (vmx->timer)
+			arm_timer(vmx);
+	}
 
 	/* Whoever handles the exit looks at these more often than not. */
 	vcpu->regs[KILN_RFLAGS] = vmcs_readl(GUEST_RFLAGS);

@@ -450,6 +450,8 @@ static const char *failed_entry_cause(u32 reason)
 static int failed_entry(struct kiln_vcpu *vcpu, u64 reason, const char *cause)
 {
 	kiln_die(vcpu, KILN_DEATH_FAIL_ENTRY, "VM entry failed: %s", cause);
+	/* What was to be injected is still there, also in the record. */
+	vmx_cancel_injection(vcpu);
 	vcpu->run->exit_reason = KVM_EXIT_FAIL_ENTRY;
 	vcpu->run->fail_entry.hardware_entry_failure_reason = reason;
 	vcpu->run->fail_entry.cpu = vcpu->cpu;
@@ -468,14 +470,12 @@ int vmx_handle_exit(struct kiln_vcpu *vcpu)
 	u32 reason = vmx->exit_reason;
 
 	if (unlikely(vmx->fail)) {
-		vmx_cancel_injection(vcpu);
 		return failed_entry(vcpu, vmcs_read32(VM_INSTRUCTION_ERROR),
 				    "VMLAUNCH or VMRESUME was refused");
 	}
 	if (reason == VMX_EXIT_HANDLED)
 		return KILN_RESUME;
 	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
-		vmx_cancel_injection(vcpu);
 		return failed_entry(vcpu, reason, failed_entry_cause(reason));
 	}
 	vmx_complete_events(vmx);

@@ -120,6 +120,7 @@ static void controls_init(struct vmx_vcpu *vmx)
 {
 	struct kiln_vcpu *vcpu = &vmx->vcpu;
 
+	vmx->pin_ctl = vmx_caps.pin;
 	vmx->cpu_ctl = vmx_caps.cpu;
 	vmx->cpu2_ctl = vmx_caps.cpu2;
 	vmx->entry_ctl = vmx_caps.entry;

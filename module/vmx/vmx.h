@@ -51,7 +51,6 @@ struct vmx_caps {
 	bool vid;		/* TPR shadow, register virtualisation, VID */
 	bool x2apic;		/* virtualize x2APIC mode */
 	bool tpr_shadow;
-	bool apic_access;	/* virtualize APIC accesses */
 	bool vnmi;
 	bool preemption_timer;
 	bool ple;
@@ -100,7 +99,9 @@ struct vmx_vcpu {
 	int loaded_cpu;			/* [i] whose list we are on, or -1 */
 	struct list_head loaded;	/* [i] */
 	u16 vpid;			/* [c] 0 for none */
-	u32 cpu_ctl, cpu2_ctl;		/* [t] as in the VMCS */
+	bool timer;			/* [t] the APIC timer is ours to watch */
+	u32 pin_ctl;			/* [t] as in the VMCS */
+	u32 cpu_ctl, cpu2_ctl;		/* [t] likewise */
 	u32 entry_ctl;			/* [t] */
 	u32 tpr_threshold;		/* [t] */
 	u64 *msr_bitmap;		/* [c] one page */
