@@ -213,8 +213,9 @@ stop_checks() {
 }
 
 stop_tree() {
-	local child
-	for child in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+	local child children=()
+	read -ra children 2>/dev/null <"/proc/$1/task/$1/children"
+	for child in "${children[@]}"; do
 		stop_tree "$child"
 	done
 	kill -TERM "$1" 2>/dev/null
