@@ -8,6 +8,8 @@ BUILD=$TOP/build
 CACHE=${KILN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kiln}
 LAB_STARTED=${LAB_STARTED:-$(date +%s)}
 export LAB_STARTED
+# depmod and modprobe live where a plain user does not look.
+PATH=$PATH:/usr/sbin:/sbin
 
 # Progress goes to stderr, with the seconds since the first script of this run began.
 say() {
