@@ -47,6 +47,9 @@ MODULE_PARM_DESC(halt_poll_ns_max,
 
 #define HALT_POLL_START_NS	10000
 
+/* How early at most a halted vCPU is woken for its timer: learn_wakeup(). */
+#define WAKEUP_MAX_NS		50000
+
 /* ------------------------------------------------------- kicks, requests */
 
 /* Reader of the mode on behalf of one who has changed what is looked at. */
@@ -367,6 +370,16 @@ static bool window_is_open(struct kiln_vcpu *vcpu)
 	       !vcpu->nmi_injected && kiln_hw->irq_allowed(vcpu);
 }
 
+bool kiln_events_irqoff(struct kiln_vcpu *vcpu)
+{
+	if (READ_ONCE(vcpu->requests) != BIT(KILN_REQ_EVENT) || !vcpu->lapic ||
+	    lapic_init_sipi_pending(vcpu->lapic))
+		return false;
+	kiln_take_request(vcpu, KILN_REQ_EVENT);
+	inject_events(vcpu);
+	return !kiln_request_pending(vcpu);
+}
+
 /* Return as exit handlers do. */
 static int handle_requests(struct kiln_vcpu *vcpu)
 {
@@ -483,8 +496,31 @@ static bool wakes_halted(struct kiln_vcpu *vcpu)
 	       (kiln_extint_pending(vcpu) || lapic_pending(vcpu) >= 0);
 }
 
+/*
+ * The guest's timer while it is halted, if it is not an hrtimer's. Guest TSC
+ * ticks until it is due; 0 if it is, and then its interrupt is posted; or
+ * S64_MAX without a deadline.
+ */
+static s64 timer_left(struct kiln_vcpu *vcpu)
+{
+	u64 deadline;
+	s64 left;
+
+	if (!vcpu->lapic->timer.hw)
+		return S64_MAX;
+	deadline = lapic_timer_deadline(vcpu);
+	if (!deadline)
+		return S64_MAX;
+	left = deadline - kiln_guest_tsc(vcpu);
+	if (left > 0)
+		return left;
+	lapic_timer_expire(vcpu);
+	return 0;
+}
+
 static bool may_go_on(struct kiln_vcpu *vcpu)
 {
+	timer_left(vcpu);
 	if (lapic_init_sipi_pending(vcpu->lapic))
 		return true;
 	return vcpu->mp_state == KVM_MP_STATE_HALTED && wakes_halted(vcpu);
@@ -510,15 +546,53 @@ static bool poll(struct kiln_vcpu *vcpu)
 	return false;
 }
 
+/*
+ * The thread takes a while to come back from its sleep, so it is woken that
+ * much before the guest's deadline and waits for the rest awake. How much is
+ * learned: late wake-ups make it more, early ones less.
+ */
+static void learn_wakeup(struct kiln_vcpu *vcpu, s64 early_ns)
+{
+	s64 ns = vcpu->wakeup_ns;
+
+	ns -= early_ns > 0 ? early_ns / 4 : early_ns;
+	vcpu->wakeup_ns = clamp_t(s64, ns, 0, WAKEUP_MAX_NS);
+}
+
+/* Until the deadline, or until something else happens. */
+static void sleep_until_deadline(struct kiln_vcpu *vcpu, u64 left_ns)
+{
+	u64 due = ktime_get_ns() + left_ns;
+	ktime_t wake = ns_to_ktime(due - vcpu->wakeup_ns);
+
+	if (left_ns > vcpu->wakeup_ns) {
+		/* Runs into its time-out: 0; woken before: not 0. */
+		if (schedule_hrtimeout(&wake, HRTIMER_MODE_ABS))
+			return;
+		learn_wakeup(vcpu, due - ktime_get_ns());
+	}
+	__set_current_state(TASK_RUNNING);
+	while (!thread_has_work(vcpu) && !may_go_on(vcpu) &&
+	       ktime_get_ns() < due)
+		cpu_relax();
+}
+
 static void sleep(struct kiln_vcpu *vcpu)
 {
+	s64 left;
+
 	vcpu->stats.halt_sleep++;
 	prepare_to_rcuwait(&vcpu->wait);
 	for (;;) {
 		set_current_state(TASK_INTERRUPTIBLE);
 		if (signal_pending(current) || may_go_on(vcpu))
 			break;
-		schedule();
+		left = timer_left(vcpu);
+		if (left == S64_MAX)
+			schedule();
+		else if (left)
+			sleep_until_deadline(vcpu, kiln_tsc_to_ns(vcpu, left));
+		cond_resched();
 	}
 	finish_rcuwait(&vcpu->wait);
 }
@@ -544,7 +618,6 @@ static int block(struct kiln_vcpu *vcpu)
 {
 	u64 start;
 
-	lapic_timer_use_hw(vcpu, false);
 	if (!may_go_on(vcpu) && !(vcpu->halt_poll_ns && poll(vcpu))) {
 		start = local_clock();
 		sleep(vcpu);

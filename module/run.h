@@ -22,6 +22,15 @@ extern u64 kiln_host_xcr0;
 int kiln_vcpu_run(struct kiln_vcpu *vcpu);
 
 /**
+ * kiln_events_irqoff() - deliver events without leaving the fast path
+ * @vcpu: the vCPU, between an exit and the next entry
+ *
+ * Return: true if nothing else is requested of it any more.
+ * Context: the vCPU's thread, IRQs off.
+ */
+bool kiln_events_irqoff(struct kiln_vcpu *vcpu);
+
+/**
  * kiln_halt() - the guest executed HLT, RIP is past it
  * @vcpu: the vCPU
  *

@@ -229,6 +229,7 @@ struct kiln_vcpu {
 	bool sigset_active;
 	sigset_t sigset;
 	u64 halt_poll_ns;
+	u64 wakeup_ns;			/* [t] lead for a halted vCPU's timer */
 	int (*complete)(struct kiln_vcpu *vcpu); /* [v] after user space */
 	u64 complete_rip;		/* [v] where it has to be still */
 

@@ -96,30 +96,23 @@ static void arm_timer(struct vmx_vcpu *vmx)
 	vmcs_write32(PIN_BASED_VM_EXEC_CONTROL, pin);
 }
 
-/*
- * A timer that the host already watches stays with it, which is cheaper than
- * moving it: that is how a vCPU comes out of HLT before its time.
- */
+/* It counts host ticks, so a guest whose TSC is scaled keeps the hrtimer. */
 static void choose_timer(struct vmx_vcpu *vmx)
 {
 	struct kiln_vcpu *vcpu = &vmx->vcpu;
+	bool hw = !vcpu->clock.tsc_ratio;
 
 	if (!vmx_caps.preemption_timer || !vcpu->lapic)
 		return;
-	if (!vcpu->lapic->timer.hw) {
-		if (vcpu->lapic->timer.expires || vcpu->clock.tsc_ratio) {
-			vmx->timer = false;
-			if (vmx->pin_ctl != vmx_caps.pin) {
-				vmx->pin_ctl = vmx_caps.pin;
-				vmcs_write32(PIN_BASED_VM_EXEC_CONTROL,
-					     vmx_caps.pin);
-			}
-			return;
-		}
-		lapic_timer_use_hw(vcpu, true);
+	if (unlikely(vcpu->lapic->timer.hw != hw))
+		lapic_timer_use_hw(vcpu, hw);
+	vmx->timer = hw;
+	if (likely(hw)) {
+		arm_timer(vmx);
+	} else if (vmx->pin_ctl != vmx_caps.pin) {
+		vmx->pin_ctl = vmx_caps.pin;
+		vmcs_write32(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
 	}
-	vmx->timer = true;
-	arm_timer(vmx);
 }
 
 static __always_inline bool guest_xcr0_differs(struct kiln_vcpu *vcpu)
@@ -264,7 +257,8 @@ static __always_inline bool fast_exit(struct vmx_vcpu *vmx)
 		vmx->vcpu.exception.injected = false;
 	}
 	trace_kiln_fast_exit(vmx->vcpu.id, vmx->exit_reason);
-	if (unlikely(kiln_request_pending(&vmx->vcpu))) {
+	if (unlikely(kiln_request_pending(&vmx->vcpu)) &&
+	    !kiln_events_irqoff(&vmx->vcpu)) {
 		vmx->exit_reason = VMX_EXIT_HANDLED;
 		return false;
 	}
