@@ -169,6 +169,12 @@ static bool fast_wrmsr(struct vmx_vcpu *vmx)
 			return false;
 		lapic_eoi(vcpu);
 		break;
+	case APIC_BASE_MSR + (APIC_TASKPRI >> 4):
+	case APIC_BASE_MSR + (APIC_SELF_IPI >> 4):
+		/* Neither takes a lock; a refusal changes nothing. */
+		if (lapic_x2apic_write(vcpu, vcpu->regs[KILN_RCX], val))
+			return false;
+		break;
 	case MSR_IA32_TSC_DEADLINE:
 		if (!kiln_guest_has(vcpu, X86_FEATURE_TSC_DEADLINE_TIMER))
 			return false;
