@@ -67,8 +67,10 @@ static uint32_t next_random(uint32_t *state)
 
 static pid_t launch(void)
 {
-	pid_t pid = fork();
+	pid_t pid;
 
+	fflush(NULL);		/* or the child would print what waits here once more */
+	pid = fork();
 	if (pid)
 		return pid;
 	if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))
@@ -125,6 +127,7 @@ static long used_kib(void)
 		write_file("/proc/sys/vm/drop_caches", "3");
 		usleep(200000);
 	}
+	write_file("/proc/sys/vm/stat_refresh", "1");
 	return meminfo("MemTotal") - meminfo("MemFree");
 }
 
