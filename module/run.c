@@ -34,7 +34,6 @@
 #include "trace.h"
 #include "xfer.h"
 
-
 u64 kiln_host_xcr0;
 
 DEFINE_STATIC_CALL_NULL(kiln_enter, kiln_enter_fn);
@@ -76,6 +75,7 @@ void kiln_vcpu_kick(struct kiln_vcpu *vcpu)
 		kiln_send_reschedule(cpu);
 	put_cpu();
 }
+
 KILN_EXPORT_FOR_KUNIT(kiln_vcpu_kick);
 
 struct kiln_vcpu *kiln_vm_vcpu_by_id(struct kiln_vm *vm, u32 id)
@@ -91,6 +91,7 @@ struct kiln_vcpu *kiln_vm_vcpu_by_id(struct kiln_vm *vm, u32 id)
 			return vcpu;
 	return NULL;
 }
+
 KILN_EXPORT_FOR_KUNIT(kiln_vm_vcpu_by_id);
 
 void kiln_vm_request_all(struct kiln_vm *vm, int req)
@@ -101,6 +102,7 @@ void kiln_vm_request_all(struct kiln_vm *vm, int req)
 	kiln_for_each_vcpu(i, vcpu, vm)
 		kiln_vcpu_request(vcpu, req);
 }
+
 KILN_EXPORT_FOR_KUNIT(kiln_vm_request_all);
 
 static DEFINE_PER_CPU(cpumask_var_t, flush_mask);
@@ -136,6 +138,7 @@ void kiln_vcpu_nmi(struct kiln_vcpu *vcpu)
 	atomic_inc(&vcpu->nmi_queued);
 	kiln_vcpu_request(vcpu, KILN_REQ_EVENT);
 }
+
 KILN_EXPORT_FOR_KUNIT(kiln_vcpu_nmi);
 
 int kiln_run_init(void)
@@ -636,10 +639,12 @@ static int block(struct kiln_vcpu *vcpu)
 void kiln_spin(struct kiln_vcpu *vcpu)
 {
 	struct kiln_vm *vm = vcpu->vm;
-	int n = smp_load_acquire(&vm->nr_vcpus), i;
 	struct task_struct *task;
 	struct kiln_vcpu *other;
+	int n, i;
 
+	/* Pairs with the release in vcpu_install(). */
+	n = smp_load_acquire(&vm->nr_vcpus);
 	for (i = 1; i < n; i++) {
 		other = vm->vcpus[(vcpu->index + i) % n];
 		if (!READ_ONCE(other->preempted))
