@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What kiln does to and with the machine it is loaded in: CPUs that go and come, another owner of VMX, unloading,
+ * tracepoints. Needs root, and modules kiln and kvm_intel where the rule is about them.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "guest.h"
+#include "vm.h"
+
+#define CPU1	"/sys/devices/system/cpu/cpu1/online"
+#define EVENTS	"/sys/kernel/tracing/events/kiln/"
+
+static uint64_t turns[2] __guest_data;
+
+#define COUNTS(n)					\
+static __guest void counts_##n(void)			\
+{							\
+	uint32_t r[4];					\
+							\
+	sti();						\
+	for (;;) {					\
+		cpuid(0, 0, r);				\
+		turns[n]++;				\
+	}						\
+}
+COUNTS(0)
+COUNTS(1)
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	close(fd);
+	return ok;
+}
+
+/* Until the guest's counter has moved on; false after ten seconds of waiting. */
+static bool moves_on(struct vm *vm, int i)
+{
+	uint64_t start = GUEST(vm, turns[i]);
+
+	for (int ms = 0; ms < 10000; ms++) {
+		if (__atomic_load_n(&GUEST(vm, turns[i]), __ATOMIC_RELAXED) > start + 10)
+			return true;
+		usleep(1000);
+	}
+	return false;
+}
+
+TEST(guests_go_on_while_a_cpu_goes_and_comes)
+{
+	struct vm *vm;
+
+	if (access(CPU1, W_OK))
+		SKIP(return, "this machine has no second CPU to switch off");
+	vm = vm_create(0);
+	vcpu_long_mode(vm_add_vcpu(vm), counts_0);
+	vcpu_long_mode(vm_add_vcpu(vm), counts_1);
+	for (int i = 0; i < 2; i++)
+		vcpu_start(&vm->vcpu[i]);
+	for (int round = 0; round < 5; round++) {
+		ASSERT_TRUE(moves_on(vm, 0) && moves_on(vm, 1));
+		ASSERT_TRUE(write_file(CPU1, "0"));
+		ASSERT_TRUE(moves_on(vm, 0) && moves_on(vm, 1));
+		ASSERT_TRUE(write_file(CPU1, "1"));
+	}
+	ASSERT_TRUE(moves_on(vm, 0) && moves_on(vm, 1));
+}
+
+TEST(a_cpu_that_comes_after_the_first_vm_can_run_the_next)
+{
+	struct vcpu *vcpu;
+
+	if (access(CPU1, W_OK))
+		SKIP(return, "this machine has no second CPU to switch off");
+	ASSERT_TRUE(write_file(CPU1, "0"));
+	vcpu = vm_create_one(0, counts_0);
+	ASSERT_TRUE(write_file(CPU1, "1"));
+	vcpu_start(vcpu);
+	ASSERT_TRUE(moves_on(vcpu->vm, 0));
+}
+
+static long delete_module(const char *name)
+{
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+TEST(the_module_stays_while_a_vm_lives)
+{
+	struct vm *vm;
+
+	if (!device_is_kiln())
+		SKIP(return, "about kiln.ko");
+	vm = vm_create(0);
+	EXPECT_EQ(-EAGAIN, delete_module("kiln"));
+	vm_destroy(vm);
+}
+
+/* Starts a VM on stock KVM and says what kiln's CREATE_VM answers meanwhile. */
+TEST(vmx_that_another_holds_is_busy_and_its_owner_is_named)
+{
+	static char log[1 << 20];
+	int kvm, theirs, fd;
+	ssize_t n;
+
+	if (!device_is_kiln())
+		SKIP(return, "about kiln.ko");
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm < 0 && !system("modprobe kvm-intel 2>/dev/null"))
+		kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm < 0)
+		SKIP(return, "no kvm_intel here");
+	theirs = ioctl(kvm, KVM_CREATE_VM, 0);
+	ASSERT_LE(0, theirs);
+	fd = device_open();
+	EXPECT_IOCTL(-EBUSY, fd, KVM_CREATE_VM, NULL);
+	close(theirs);
+
+	/* Nothing of the refusal stays: with KVM idle it works. */
+	theirs = xioctl(fd, KVM_CREATE_VM, NULL);
+	EXPECT_LE(0, theirs);
+	close(theirs);
+	close(kvm);
+
+	n = syscall(SYS_syslog, 3, log, sizeof(log) - 1);
+	ASSERT_LT(0, n);
+	log[n] = '\0';
+	EXPECT_NE(NULL, strstr(log, "VMX is in use by another hypervisor, likely kvm_intel"));
+	system("rmmod kvm_intel kvm 2>/dev/null");
+}
+
+static __guest void touches_everything(void)
+{
+	uint32_t r[4];
+
+	cpuid(0, 0, r);
+	inb(0x1234);
+	*(volatile uint32_t *)0xd0000000ul = 1;
+	wrmsr(0x2ff, 0xc06);
+	rdmsr(0x12345);
+	guest_done();
+}
+
+TEST(each_tracepoint_fires)
+{
+	static const char *const events[] = {
+		"kiln_entry", "kiln_exit", "kiln_fast_exit", "kiln_fault", "kiln_pio", "kiln_mmio", "kiln_msr",
+		"kiln_inject", "kiln_death",
+	};
+	static char trace[1 << 20];
+	struct kvm_sregs sregs;
+	struct vcpu *vcpu;
+	ssize_t n, all = 0;
+	int fd;
+
+	if (access(EVENTS "enable", W_OK))
+		SKIP(return, "no tracing in this kernel, or /sys/kernel/tracing is not mounted");
+	ASSERT_TRUE(write_file("/sys/kernel/tracing/trace", "\n"));
+	ASSERT_TRUE(write_file(EVENTS "enable", "1"));
+	vcpu = vm_create_one(0, touches_everything);
+	sregs = vcpu_sregs(vcpu);
+	sregs.idt.limit = 0;
+	vcpu_set_sregs(vcpu, &sregs);
+	/* Two devices, an exception kiln injects, and the triple fault that makes without an IDT. */
+	for (int i = 0; i < 5 && vcpu->run->exit_reason != KVM_EXIT_SHUTDOWN; i++)
+		vcpu_run(vcpu);
+	EXPECT_EQ(KVM_EXIT_SHUTDOWN, vcpu->run->exit_reason);
+	write_file(EVENTS "enable", "0");
+
+	fd = open("/sys/kernel/tracing/trace", O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	while ((n = read(fd, trace + all, sizeof(trace) - 1 - all)) > 0)
+		all += n;
+	close(fd);
+	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++) {
+		EXPECT_NE(NULL, strstr(trace, events[i])) {
+			TH_LOG("%s did not", events[i]);
+		}
+	}
+}
+
+TEST_HARNESS_MAIN
