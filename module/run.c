@@ -35,6 +35,7 @@
 #include "xfer.h"
 
 u64 kiln_host_xcr0;
+u64 kiln_host_xss;
 
 DEFINE_STATIC_CALL_NULL(kiln_enter, kiln_enter_fn);
 DEFINE_STATIC_CALL_NULL(kiln_handle_exit, kiln_handle_exit_fn);
@@ -151,6 +152,8 @@ int kiln_run_init(void)
 			goto err;
 	if (boot_cpu_has(X86_FEATURE_OSXSAVE))
 		kiln_host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	if (boot_cpu_has(X86_FEATURE_XSAVES))
+		rdmsrl_safe(MSR_IA32_XSS, &kiln_host_xss);
 	static_call_update(kiln_enter, kiln_hw->enter);
 	static_call_update(kiln_handle_exit, kiln_hw->handle_exit);
 	preempt_notifier_inc();

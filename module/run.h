@@ -9,6 +9,8 @@
 
 /* XCR0 of the host, as it was when the module was loaded. */
 extern u64 kiln_host_xcr0;
+/* IA32_XSS likewise; 0 where there is none. */
+extern u64 kiln_host_xss;
 
 /**
  * kiln_vcpu_run() - body of KVM_RUN (api.rst 4.10)

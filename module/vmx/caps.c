@@ -89,6 +89,8 @@ static const struct vmx_control exit_controls[] = {
 	{ "load IA32_PAT", VM_EXIT_LOAD_IA32_PAT, REQUIRED },
 	{ "save IA32_EFER", VM_EXIT_SAVE_IA32_EFER, REQUIRED },
 	{ "load IA32_EFER", VM_EXIT_LOAD_IA32_EFER, REQUIRED },
+	{ "load IA32_PERF_GLOBAL_CTRL", VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL,
+	  WANTED },
 	/*
 	 * Left out on purpose: an interrupt that is not acknowledged stays
 	 * pending and is taken by the host the usual way once IRQs are on.
@@ -102,6 +104,8 @@ static const struct vmx_control entry_controls[] = {
 	{ "load IA32_PAT", VM_ENTRY_LOAD_IA32_PAT, REQUIRED },
 	{ "load IA32_EFER", VM_ENTRY_LOAD_IA32_EFER, REQUIRED },
 	{ "IA-32e mode guest", VM_ENTRY_IA32E_MODE, REQUIRED },
+	{ "load IA32_PERF_GLOBAL_CTRL", VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL,
+	  WANTED },
 	{}
 };
 
@@ -231,6 +235,12 @@ static void vmx_caps_combine(void)
 	if (!c->vpid)
 		c->cpu2 &= ~SECONDARY_EXEC_ENABLE_VPID;
 
+	c->perf = (c->entry & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL) &&
+		  (c->exit & VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL);
+	if (!c->perf) {
+		c->entry &= ~VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL;
+		c->exit &= ~VM_EXIT_LOAD_IA32_PERF_GLOBAL_CTRL;
+	}
 	c->ple = c->cpu2 & SECONDARY_EXEC_PAUSE_LOOP_EXITING;
 	c->rdtscp = c->cpu2 & SECONDARY_EXEC_ENABLE_RDTSCP;
 	c->invpcid = c->cpu2 & SECONDARY_EXEC_ENABLE_INVPCID;

@@ -44,6 +44,27 @@ static __always_inline void write_back_regs(struct kiln_vcpu *vcpu)
 	vcpu->regs_dirty = 0;
 }
 
+/* What perf wants of its counters may have changed since the last entry. */
+static void refresh_host_perf(struct vmx_vcpu *vmx)
+{
+	u64 val;
+
+	if (!vmx_caps.perf)
+		return;
+	rdmsrl(MSR_CORE_PERF_GLOBAL_CTRL, val);
+	if (unlikely(val != vmx->host_perf)) {
+		vmx->host_perf = val;
+		vmcs_write64(HOST_IA32_PERF_GLOBAL_CTRL, val);
+	}
+}
+
+/* XSAVES of the guest must not reach supervisor state of the host. */
+static __always_inline bool guest_xss_differs(struct vmx_vcpu *vmx)
+{
+	return (vmx->cpu2_ctl & VMX_CPU2_XSAVES) &&
+	       vmx->vcpu.xss != kiln_host_xss;
+}
+
 /* The host may have switched its CR3 or CR4 since the last entry. */
 static void refresh_host_crs(struct vmx_vcpu *vmx)
 {
@@ -296,14 +317,18 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 	bool drs = vcpu->dr7 & DR_GLOBAL_ENABLE_MASK ||
 		   vcpu->dr7 & DR_LOCAL_ENABLE_MASK;
 	bool xcr = guest_xcr0_differs(vcpu);
+	bool xss = guest_xss_differs(vmx);
 
 	if (!vmx->guest_loaded)
 		vmx_load_guest(vmx);
 	refresh_host_crs(vmx);
+	refresh_host_perf(vmx);
 	if (unlikely(drs))
 		load_guest_drs(vcpu);
 	if (unlikely(xcr))
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
+	if (unlikely(xss))
+		wrmsrl(MSR_IA32_XSS, vcpu->xss);
 	if (vcpu->cr2 != read_cr2())
 		write_cr2(vcpu->cr2);
 	choose_timer(vmx);
@@ -333,6 +358,8 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 	vcpu->cr2 = read_cr2();
 	if (unlikely(xcr))
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, kiln_host_xcr0);
+	if (unlikely(xss))
+		wrmsrl(MSR_IA32_XSS, kiln_host_xss);
 	if (unlikely(drs) && hw_breakpoint_active())
 		hw_breakpoint_restore();
 	if (vmx->exit_reason == EXIT_REASON_EXCEPTION_NMI && !vmx->fail)

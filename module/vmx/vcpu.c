@@ -160,6 +160,16 @@ static void controls_init(struct vmx_vcpu *vmx)
 	}
 	if (vmx_caps.xsaves)
 		vmcs_write64(XSS_EXIT_BITMAP, ~0ull);
+	if (vmx_caps.perf) {
+		/*
+		 * The host's counters rest while the guest runs. One that
+		 * writes records (PEBS) would write them where the guest's
+		 * page tables put the host's buffer.
+		 */
+		vmcs_write64(GUEST_IA32_PERF_GLOBAL_CTRL, 0);
+		vmcs_write64(HOST_IA32_PERF_GLOBAL_CTRL, 0);
+		vmx->host_perf = 0;
+	}
 	if (vmx->vpid)
 		vmcs_write16(VIRTUAL_PROCESSOR_ID, vmx->vpid);
 	vmcs_write64(MSR_BITMAP, __pa(vmx->msr_bitmap));

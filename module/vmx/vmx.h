@@ -58,6 +58,7 @@ struct vmx_caps {
 	bool invpcid;
 	bool xsaves;
 	bool tsc_scaling;
+	bool perf;		/* entry and exit switch IA32_PERF_GLOBAL_CTRL */
 	u8 timer_shift;		/* preemption timer ticks at TSC >> shift */
 };
 
@@ -96,6 +97,7 @@ struct vmx_vcpu {
 	u32 exit_reason;		/* [t] of the latest exit */
 	u32 idt_info;			/* [t] */
 	u64 host_cr3, host_cr4;		/* [t] as in the VMCS */
+	u64 host_perf;			/* [t] likewise, IA32_PERF_GLOBAL_CTRL */
 	int loaded_cpu;			/* [i] whose list we are on, or -1 */
 	struct list_head loaded;	/* [i] */
 	u16 vpid;			/* [c] 0 for none */
