@@ -173,6 +173,7 @@ static int efer_after_paging(struct kiln_vcpu *vcpu, u64 cr0, u64 *efer)
 int kiln_set_cr0(struct kiln_vcpu *vcpu, u64 val)
 {
 	u64 changed, efer;
+	bool pae;
 
 	if (!kiln_cr0_valid(val))
 		return 1;
@@ -186,9 +187,10 @@ int kiln_set_cr0(struct kiln_vcpu *vcpu, u64 val)
 		return 1;
 	if (efer_after_paging(vcpu, val, &efer))
 		return 1;
-	if (pae_paging(val, vcpu->cr4, efer) &&
-	    (changed & (X86_CR0_PG | X86_CR0_CD | X86_CR0_NW)) &&
-	    kiln_load_pdptrs(vcpu, kiln_reg_read(vcpu, KILN_CR3)))
+	/* Else they stay what the guest's last MOV to CR3 made them. */
+	pae = pae_paging(val, vcpu->cr4, efer) &&
+	      (changed & (X86_CR0_PG | X86_CR0_CD | X86_CR0_NW));
+	if (pae && kiln_load_pdptrs(vcpu, kiln_reg_read(vcpu, KILN_CR3)))
 		return 1;
 
 	if (efer != vcpu->efer) {
@@ -199,7 +201,7 @@ int kiln_set_cr0(struct kiln_vcpu *vcpu, u64 val)
 	}
 	vcpu->cr0 = val;
 	kiln_hw->set_cr0(vcpu, val);
-	if (pae_paging(val, vcpu->cr4, efer))
+	if (pae)
 		kiln_hw->set_cr3(vcpu, kiln_reg_read(vcpu, KILN_CR3));
 	return 0;
 }

@@ -13,9 +13,10 @@
 
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
+#include <linux/fs.h>
+#include <linux/kobject.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
-#include <linux/namei.h>
 #include <linux/reboot.h>
 #include <linux/smp.h>
 #include <linux/uaccess.h>
@@ -93,14 +94,14 @@ static void emergency(void)
 	cpu_off(NULL);
 }
 
-static bool module_loaded(const char *sysfs)
+/* By sysfs's own set: the caller's mount namespace may show no sysfs. */
+static bool module_loaded(const char *name)
 {
-	struct path path;
+	struct kobject *kobj = kset_find_obj(THIS_MODULE->mkobj.kobj.kset,
+					     name);
 
-	if (kern_path(sysfs, 0, &path))
-		return false;
-	path_put(&path);
-	return true;
+	kobject_put(kobj);
+	return kobj;
 }
 
 static void hook(bool kvm)
@@ -138,8 +139,7 @@ static int all_on(bool kvm)
 
 int kiln_hw_get(void)
 {
-	bool kvm = module_loaded("/sys/module/kvm_intel") ||
-		   module_loaded("/sys/module/kvm_amd");
+	bool kvm = module_loaded("kvm_intel") || module_loaded("kvm_amd");
 	int r = 0;
 
 	cpus_read_lock();

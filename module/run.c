@@ -17,6 +17,7 @@
  */
 #include <linux/entry-kvm.h>
 #include <linux/kvm_para.h>
+#include <linux/nospec.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/stat.h>
 #include <linux/sched/clock.h>
@@ -84,9 +85,16 @@ struct kiln_vcpu *kiln_vm_vcpu_by_id(struct kiln_vm *vm, u32 id)
 	struct kiln_vcpu *vcpu;
 	int i;
 
-	/* Nearly always they are created in the order of their ids. */
-	if (id < smp_load_acquire(&vm->nr_vcpus) && vm->vcpus[id]->id == id)
-		return vm->vcpus[id];
+	/*
+	 * Nearly always they are created in the order of their ids. The guest
+	 * chooses @id, so it must not index the table in speculation.
+	 */
+	i = smp_load_acquire(&vm->nr_vcpus);
+	if (id < i) {
+		vcpu = vm->vcpus[array_index_nospec(id, i)];
+		if (vcpu->id == id)
+			return vcpu;
+	}
 	kiln_for_each_vcpu(i, vcpu, vm)
 		if (vcpu->id == id)
 			return vcpu;
@@ -458,6 +466,9 @@ static int enter_guest(struct kiln_vcpu *vcpu)
 		kiln_hw->cancel_injection(vcpu);
 		return KILN_RESUME;
 	}
+	/* Whoever ran here meanwhile has left registers that are not the guest's. */
+	if (unlikely(test_thread_flag(TIF_NEED_FPU_LOAD)))
+		switch_fpu_return();
 	trace_kiln_entry(vcpu->id);
 	vtime_account_guest_enter();
 	static_call(kiln_enter)(vcpu);

@@ -29,11 +29,15 @@ static void vm_free(struct kref *ref)
 	struct kiln_vm *vm = container_of(ref, struct kiln_vm, ref);
 	int i;
 
-	for (i = 0; i < vm->nr_vcpus; i++)
-		kiln_vcpu_free(vm->vcpus[i]);
+	/*
+	 * The PIT's timer, the clock's work and the MMU notifier look at all
+	 * vCPUs, and come from outside: they end first.
+	 */
 	kiln_irqchip_destroy(vm);
 	kiln_vm_clock_destroy(vm);
 	kiln_mmu_destroy(&vm->mmu);
+	for (i = 0; i < vm->nr_vcpus; i++)
+		kiln_vcpu_free(vm->vcpus[i]);
 	mmdrop(vm->mm);
 	mutex_destroy(&vm->lock);
 	kvfree(vm);

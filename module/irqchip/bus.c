@@ -68,18 +68,13 @@ int kiln_bus_read(struct kiln_vm *vm, enum kiln_bus bus, struct kiln_vcpu *vcpu,
 
 KILN_EXPORT_FOR_KUNIT(kiln_bus_read);
 
+/* A store that crosses a page comes in pieces of any length. */
 static u64 bus_value(const void *val, int len)
 {
-	switch (len) {
-	case 1:
-		return *(const u8 *)val;
-	case 2:
-		return *(const u16 *)val;
-	case 4:
-		return *(const u32 *)val;
-	default:
-		return *(const u64 *)val;
-	}
+	u64 data = 0;
+
+	memcpy(&data, val, len);
+	return data;
 }
 
 int kiln_bus_write(struct kiln_vm *vm, enum kiln_bus bus,

@@ -16,6 +16,7 @@
 #include <linux/smp.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
+#include <asm/perf_event.h>
 #include <asm/tlbflush.h>
 
 #include "vmx.h"
@@ -269,10 +270,13 @@ int vmx_cpu_enable(void)
 		       raw_smp_processor_id(), likely_owner());
 		return -EBUSY;
 	}
+	/* Processor Trace ends here on CPUs that cannot have both (§A.6). */
+	intel_pt_handle_vmx(1);
 	cr4_set_bits(X86_CR4_VMXE);
 	r = vmxon(this_cpu_read(vmxon_region));
 	if (r) {
 		cr4_clear_bits(X86_CR4_VMXE);
+		intel_pt_handle_vmx(0);
 		pr_err("CPU %d: VMXON failed\n", raw_smp_processor_id());
 	}
 	return r;
@@ -287,6 +291,7 @@ void vmx_cpu_disable(void)
 	vmx_switch_cpu_disable();
 	vmxoff();
 	cr4_clear_bits(X86_CR4_VMXE);
+	intel_pt_handle_vmx(0);
 }
 
 void vmx_cpu_unsetup(void)

@@ -295,13 +295,21 @@ static __always_inline bool fast_exit(struct vmx_vcpu *vmx)
 /*
  * NMIs and machine checks that ended the stay are taken before anything else
  * can happen on this CPU. NMIs stay blocked until the handler's IRET. The gate
- * is entered by software since nothing in the CPU is pending any more.
+ * is entered by software since nothing in the CPU is pending any more. A
+ * machine check may also come during the entry, which then fails (§27.9).
  */
 static void host_exceptions(struct vmx_vcpu *vmx)
 {
-	u32 info = vmcs_read32(VM_EXIT_INTR_INFO);
-	u32 type = info & INTR_INFO_INTR_TYPE_MASK;
+	u32 info, type;
 
+	if ((u16)vmx->exit_reason == EXIT_REASON_MCE_DURING_VMENTRY) {
+		asm volatile("int %0" : : "i" (X86_TRAP_MC) : "memory");
+		return;
+	}
+	if (vmx->exit_reason != EXIT_REASON_EXCEPTION_NMI)
+		return;
+	info = vmcs_read32(VM_EXIT_INTR_INFO);
+	type = info & INTR_INFO_INTR_TYPE_MASK;
 	if (type == INTR_TYPE_NMI_INTR) {
 		vmx->vcpu.stats.nmi_exit++;
 		asm volatile("int %0" : : "i" (X86_TRAP_NMI) : "memory");
@@ -360,8 +368,11 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, kiln_host_xcr0);
 	if (unlikely(xss))
 		wrmsrl(MSR_IA32_XSS, kiln_host_xss);
-	if (unlikely(drs) && hw_breakpoint_active())
+	/* Both were cleared by the exit (§28.5.1). */
+	if (unlikely(vmx->host_debugctl))
+		update_debugctlmsr(vmx->host_debugctl);
+	if (unlikely(hw_breakpoint_active()))
 		hw_breakpoint_restore();
-	if (vmx->exit_reason == EXIT_REASON_EXCEPTION_NMI && !vmx->fail)
+	if (!vmx->fail)
 		host_exceptions(vmx);
 }

@@ -44,9 +44,10 @@ SYM_FUNC_START(vmx_enter_guest)
 
 	cmp	%rsp, (%rdx)
 	je	1f
-	mov	%rsp, (%rdx)
 	mov	$HOST_RSP, %eax
+.Lstack:
 	vmwrite	%rsp, %rax
+	mov	%rsp, (%rdx)
 1:
 	testb	%sil, %sil
 
@@ -78,6 +79,8 @@ SYM_FUNC_START(vmx_enter_guest)
 	vmlaunch
 	jmp	.Lfail
 
+	/* Faults: a reboot took VMX away. */
+	_ASM_EXTABLE(.Lstack, .Lfail)
 	_ASM_EXTABLE(.Lresume, .Lfail)
 	_ASM_EXTABLE(.Llaunch, .Lfail)
 

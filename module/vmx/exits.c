@@ -401,6 +401,7 @@ static int (*const handlers[])(struct kiln_vcpu *vcpu) = {
 	[EXIT_REASON_XSETBV] = handle_xsetbv,
 	[EXIT_REASON_APIC_WRITE] = handle_apic_write,
 	[EXIT_REASON_INVPCID] = handle_undefined,
+	[EXIT_REASON_ENCLS] = handle_undefined,
 	[EXIT_REASON_VMFUNC] = handle_undefined,
 };
 

@@ -4,9 +4,11 @@
  *
  * Three tiers, by how soon the host would notice:
  *  - on every VM exit, by the VMCS: CRs, segments, descriptor tables, EFER,
- *    PAT, SYSENTER (SDM vol. 3 §28.5);
+ *    PAT, SYSENTER (SDM vol. 3 §28.5); by vmx_enter(), what the exit clears and
+ *    the host uses: DR7, IA32_DEBUGCTL;
  *  - when the vCPU is put, or its thread returns to user mode by way of the
- *    put: KERNEL_GS_BASE, FS and GS, which the kernel itself does not use;
+ *    put: KERNEL_GS_BASE, FS, GS and LDTR, which the kernel itself does not
+ *    use;
  *  - when this CPU next returns to user mode, whoever runs by then: the MSRs
  *    of SYSCALL and RDTSCP, which only user mode's entry into the kernel
  *    uses. A user-return notifier restores them.
@@ -240,6 +242,31 @@ static void host_selectors(struct vmx_vcpu *vmx, u16 ds, u16 es)
 			      vmx->host_fs_sel | vmx->host_gs_sel;
 }
 
+#ifdef CONFIG_MODIFY_LDT_SYSCALL
+static bool host_has_ldt(void)
+{
+	return READ_ONCE(current->mm->context.ldt);
+}
+#else
+static bool host_has_ldt(void)
+{
+	return false;
+}
+#endif
+
+/*
+ * A VM exit leaves LDTR empty (§28.5.2). The descriptor in the GDT is still
+ * that of the thread's LDT, or another thread has just made the first one, and
+ * then the IPI that loads it is on its way: until then LLDT may fault.
+ */
+static void reload_ldt(void)
+{
+	asm volatile("1: lldt %w0\n\t"
+		     "2:\n\t"
+		     _ASM_EXTABLE(1b, 2b)
+		     : : "r" (GDT_ENTRY_LDT * 8));
+}
+
 /* By hand what the VM exit may not load. */
 static void reload_selectors(struct vmx_vcpu *vmx)
 {
@@ -280,6 +307,7 @@ void vmx_load_guest(struct vmx_vcpu *vmx)
 		     current->thread.gsindex | vmx->host_selectors))
 		host_selectors(vmx, ds, es);
 	wrmsrl(MSR_KERNEL_GS_BASE, vmx->msr_kernel_gs_base);
+	vmx->host_debugctl = get_debugctlmsr();
 	vmx->guest_loaded = true;
 }
 
@@ -299,6 +327,9 @@ void vmx_load_host(struct vmx_vcpu *vmx)
 		return;
 	local_irq_save(flags);
 	rdmsrl(MSR_KERNEL_GS_BASE, vmx->msr_kernel_gs_base);
+	/* Before the selectors, which may be of the LDT. */
+	if (unlikely(host_has_ldt()))
+		reload_ldt();
 	if (unlikely(vmx->host_selectors))
 		reload_selectors(vmx);
 	wrmsrl(MSR_KERNEL_GS_BASE, vmx->host_kernel_gs_base);

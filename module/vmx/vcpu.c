@@ -160,6 +160,8 @@ static void controls_init(struct vmx_vcpu *vmx)
 	}
 	if (vmx_caps.xsaves)
 		vmcs_write64(XSS_EXIT_BITMAP, ~0ull);
+	if (vmx_caps.cpu2 & SECONDARY_EXEC_ENCLS_EXITING)
+		vmcs_write64(ENCLS_EXITING_BITMAP, ~0ull);
 	if (vmx_caps.perf) {
 		/*
 		 * The host's counters rest while the guest runs. One that
