@@ -10,7 +10,7 @@ check guest/6.12-1cpu-on-dev "build/module-dev build/launcher kernel/stock-6.12"
 
 # check_guest HOST GUEST CPUS
 check_guest() {
-	local guest release log=$LOGS/${CHECK//\//.}.txt status
+	local guest release log=$LOGS/${CHECK_NAME//\//.}.txt status
 	guest=$(kernel_dir "$2")
 	release=$(cat "$guest/release")
 	"$LAB/vm" --kernel "$1" --timeout 1200 \
@@ -18,11 +18,11 @@ check_guest() {
 		kiln run --kernel /guest/vmlinuz --initrd /guest/initrd --cpus "$3" --memory 512M \
 		--append "console=ttyS0 panic=-1" | tr -d '\r' | tee "$log"
 	status=${PIPESTATUS[0]}
-	expect "$CHECK: powers off with status 0" test "$status" = 0
-	expect "$CHECK: reaches userspace on $release" grep -q "^Linux guest $release " "$log"
-	expect "$CHECK: has $3 CPUs" grep -qx "CPUs: $3" "$log"
-	expect "$CHECK: has its memory" guest_memory "$log"
-	expect "$CHECK: names its hypervisor" grep -qx "hypervisor: KVMKVMKVM" "$log"
+	expect "$CHECK_NAME: powers off with status 0" test "$status" = 0
+	expect "$CHECK_NAME: reaches userspace on $release" grep -q "^Linux guest $release " "$log"
+	expect "$CHECK_NAME: has $3 CPUs" grep -qx "CPUs: $3" "$log"
+	expect "$CHECK_NAME: has its memory" guest_memory "$log"
+	expect "$CHECK_NAME: names its hypervisor" grep -qx "hypervisor: KVMKVMKVM" "$log"
 }
 
 # Of 512 MiB a kernel keeps some for itself: more than 400 are left.

@@ -16,7 +16,7 @@ check_launcher_unit() {
 
 # check_launcher_boot DEVICE: launcher/tests/boot, with the files it wants beside it.
 check_launcher_boot() {
-	local dir log=$LOGS/${CHECK//\//.}.txt options=() setup=:
+	local dir log=$LOGS/${CHECK_NAME//\//.}.txt options=() setup=:
 	dir=$(kernel_dir dev)
 	make -s -C launcher guest O="$BUILD" || return
 	if [ "$1" = /dev/kvm ]; then

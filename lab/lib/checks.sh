@@ -14,7 +14,7 @@ check() {
 	CHECK_FUNCTION[$1]="${*:3}"
 }
 
-# In a check: the results file of the running check is $RESULTS, its name $CHECK.
+# In a check: the results file of the running check is $RESULTS, its name $CHECK_NAME.
 pass() {
 	printf 'pass\t%s\n' "$1" >>"$RESULTS"
 }
@@ -95,16 +95,15 @@ kunit_results() {
 # run_check NAME: does it, in this process; 0 if nothing failed.
 run_check() {
 	local status
-	CHECK=$1
-	RESULTS=$LOGS/${CHECK//\//.}.results
+	CHECK_NAME=$1
+	RESULTS=$LOGS/${CHECK_NAME//\//.}.results
 	: >"$RESULTS"
-	export CHECK RESULTS
-	(${CHECK_FUNCTION[$CHECK]})
+	(${CHECK_FUNCTION[$CHECK_NAME]})
 	status=$?
 	if [ ! -s "$RESULTS" ]; then
-		if [ $status = 0 ]; then pass "$CHECK"; else fail "$CHECK"; fi
+		if [ $status = 0 ]; then pass "$CHECK_NAME"; else fail "$CHECK_NAME"; fi
 	elif [ $status != 0 ] && ! grep -q '^fail' "$RESULTS"; then
-		fail "$CHECK (exit status $status)"
+		fail "$CHECK_NAME (exit status $status)"
 	fi
 	! grep -q '^fail' "$RESULTS"
 }
