@@ -92,11 +92,11 @@ check_warnings() {
 	kdir=$(kernel_dir "$1")/build
 	log=$LOGS/module-$1.txt
 	rm -rf "$out"
-	make module BUILD="$out" KDIR="$kdir" W=1 C=2 >"$log" 2>&1
+	make -j2 module BUILD="$out" KDIR="$kdir" W=1 C=2 >"$log" 2>&1
 	expect "module for $1 builds" test $? = 0
 	tail -n 5 "$log"
 	if grep -q '^CONFIG_KUNIT=' "$kdir/.config"; then
-		make kunit BUILD="$out" KDIR="$kdir" W=1 C=2 >>"$log" 2>&1
+		make -j2 kunit BUILD="$out" KDIR="$kdir" W=1 C=2 >>"$log" 2>&1
 		expect "KUnit module for $1 builds" test $? = 0
 	fi
 	# Kernel headers have warnings of their own under W=1 and sparse: ours are what counts.
