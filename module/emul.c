@@ -187,25 +187,39 @@ static enum emulate_result device(struct kiln_emul *e, u64 gpa, void *data,
 	return EMU_IO;
 }
 
-/* Within one page. */
+/* Is it memory that such an access goes to? */
+static bool is_memory(struct kiln_vcpu *vcpu, u64 gpa, bool write)
+{
+	bool writable;
+
+	return kiln_mmu_gpa_to_hva(&vcpu->vm->mmu, &vcpu->mmu, gpa,
+				   &writable) != KILN_HVA_BAD &&
+	       (!write || writable);
+}
+
+/*
+ * Within one page. Where the slots changed between look and access, what was
+ * memory may be a device by now.
+ */
 static enum emulate_result access_gpa(struct kiln_emul *e, u64 gpa,
 				      void *data, unsigned int len, u32 access)
 {
 	struct kiln_vcpu *vcpu = e->vcpu;
+	struct kiln_mmu *mmu = &vcpu->vm->mmu;
 	bool write = access & EMU_ACCESS_WRITE;
-	bool writable;
+	unsigned long generation;
 	int r;
 
-	if (kiln_mmu_gpa_to_hva(&vcpu->vm->mmu, &vcpu->mmu, gpa, &writable) ==
-	    KILN_HVA_BAD || (write && !writable)) {
-		if (access & EMU_ACCESS_FETCH)
-			return EMU_UNHANDLEABLE;
-		return device(e, gpa, data, len, write);
-	}
-	if (write)
-		r = kiln_mmu_write(&vcpu->vm->mmu, &vcpu->mmu, gpa, data, len);
-	else
-		r = kiln_mmu_read(&vcpu->vm->mmu, &vcpu->mmu, gpa, data, len);
+	do {
+		generation = kiln_mmu_generation(mmu);
+		if (!is_memory(vcpu, gpa, write))
+			return access & EMU_ACCESS_FETCH ? EMU_UNHANDLEABLE :
+			       device(e, gpa, data, len, write);
+		if (write)
+			r = kiln_mmu_write(mmu, &vcpu->mmu, gpa, data, len);
+		else
+			r = kiln_mmu_read(mmu, &vcpu->mmu, gpa, data, len);
+	} while (r == -EFAULT && generation != kiln_mmu_generation(mmu));
 	if (!r)
 		return EMU_DONE;
 	e->error = r;
@@ -273,20 +287,20 @@ static enum emulate_result op_cmpxchg(struct emulate_ctxt *ctxt, u64 linear,
 	struct kiln_vcpu *vcpu = e->vcpu;
 	u64 gpa, was = 0, val = 0;
 	enum emulate_result r;
-	bool writable, ok;
+	bool ok;
 	int err;
 
 	r = kiln_emul_xlate(e, linear, EMU_ACCESS_WRITE, &gpa);
 	if (r != EMU_DONE)
 		return r;
-	if (gpa & (len - 1) ||
-	    kiln_mmu_gpa_to_hva(&vcpu->vm->mmu, &vcpu->mmu, gpa, &writable) ==
-	    KILN_HVA_BAD || !writable)
+	if (gpa & (len - 1) || !is_memory(vcpu, gpa, true))
 		return op_write(ctxt, linear, new, len);
 	memcpy(&was, old, len);
 	memcpy(&val, new, len);
 	err = kiln_mmu_cmpxchg(&vcpu->vm->mmu, &vcpu->mmu, gpa, &was, val, len,
 			       &ok);
+	if (err == -EFAULT && !is_memory(vcpu, gpa, true))
+		return EMU_RETRY;	/* it was, a moment ago */
 	if (err) {
 		e->error = err;
 		return EMU_UNHANDLEABLE;
