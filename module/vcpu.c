@@ -48,6 +48,12 @@ struct vcpu_ioctl {
 	int (*fn)(struct kiln_vcpu *vcpu, void *data);
 };
 
+/* The argument of a raw ioctl that points to a structure. */
+static void __user *user_of(void *data)
+{
+	return (__force void __user *)data;
+}
+
 static int get_regs(struct kiln_vcpu *vcpu, void *data)
 {
 	kiln_regs_get(vcpu, data);
@@ -83,12 +89,12 @@ static int set_fpu(struct kiln_vcpu *vcpu, void *data)
 
 static int get_xsave(struct kiln_vcpu *vcpu, void *data)
 {
-	return kiln_xsave_get(vcpu, data);
+	return kiln_xsave_get(vcpu, user_of(data));
 }
 
 static int set_xsave(struct kiln_vcpu *vcpu, void *data)
 {
-	return kiln_xsave_set(vcpu, data);
+	return kiln_xsave_set(vcpu, user_of(data));
 }
 
 static int get_xcrs(struct kiln_vcpu *vcpu, void *data)
@@ -108,12 +114,12 @@ static int set_xcrs(struct kiln_vcpu *vcpu, void *data)
 
 static int get_msrs(struct kiln_vcpu *vcpu, void *data)
 {
-	return kiln_msrs_io(vcpu, data, false);
+	return kiln_msrs_io(vcpu, user_of(data), false);
 }
 
 static int set_msrs(struct kiln_vcpu *vcpu, void *data)
 {
-	return kiln_msrs_io(vcpu, data, true);
+	return kiln_msrs_io(vcpu, user_of(data), true);
 }
 
 static int get_lapic(struct kiln_vcpu *vcpu, void *data)
@@ -155,12 +161,12 @@ static int set_events(struct kiln_vcpu *vcpu, void *data)
 
 static int get_cpuid(struct kiln_vcpu *vcpu, void *data)
 {
-	return kiln_cpuid_get(vcpu, data);
+	return kiln_cpuid_get(vcpu, user_of(data));
 }
 
 static int set_cpuid(struct kiln_vcpu *vcpu, void *data)
 {
-	return kiln_cpuid_set(vcpu, data);
+	return kiln_cpuid_set(vcpu, user_of(data));
 }
 
 static int get_tsc_khz(struct kiln_vcpu *vcpu, void *data)
@@ -189,7 +195,7 @@ static int run(struct kiln_vcpu *vcpu, void *data)
 /* The size of the mask is the C library's; the kernel's has 64 signals. */
 static int set_signal_mask(struct kiln_vcpu *vcpu, void *data)
 {
-	struct kvm_signal_mask __user *user = (void __user *)data;
+	struct kvm_signal_mask __user *user = user_of(data);
 	struct kvm_signal_mask mask;
 	sigset_t set;
 

@@ -275,6 +275,7 @@ static inline bool kiln_take_request(struct kiln_vcpu *vcpu,
 	if (!test_bit(req, &vcpu->requests))
 		return false;
 	clear_bit(req, &vcpu->requests);
+	/* What the one who set it changed before is seen from here on. */
 	smp_mb__after_atomic();
 	return true;
 }
