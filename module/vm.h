@@ -41,12 +41,16 @@ struct kiln_vm {
 	struct kiln_vm_stats stats;	/* [a] */
 };
 
+/* The vCPU created as number @i, or NULL if there are no more. */
+static inline struct kiln_vcpu *kiln_vm_vcpu(struct kiln_vm *vm, int i)
+{
+	/* Pairs with the release in vcpu_install(). */
+	return i < smp_load_acquire(&vm->nr_vcpus) ? vm->vcpus[i] : NULL;
+}
+
 /* The vCPUs created so far, in order of creation. */
 #define kiln_for_each_vcpu(i, vcpu, vm) \
-	for ((i) = 0; \
-	     (i) < smp_load_acquire(&(vm)->nr_vcpus) && \
-	     ((vcpu) = (vm)->vcpus[i], true); \
-	     (i)++)
+	for ((i) = 0; ((vcpu) = kiln_vm_vcpu(vm, i)); (i)++)
 
 /**
  * kiln_vm_vcpu_by_id() - find a vCPU by its id, which is its APIC id

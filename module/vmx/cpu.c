@@ -51,7 +51,7 @@ static void vmcs_clear(struct vmcs *vmcs)
 
 	asm volatile goto("1: vmclear %0\n\t"
 			  "jna %l[failed]\n\t"
-			  _ASM_EXTABLE(1b, %l[gone])
+			  VMX_EXTABLE_GONE
 			  : : "m" (pa) : "cc", "memory" : failed, gone);
 	return;
 failed:
@@ -66,7 +66,7 @@ static void vmcs_load(struct vmcs *vmcs)
 
 	asm volatile goto("1: vmptrld %0\n\t"
 			  "jna %l[failed]\n\t"
-			  _ASM_EXTABLE(1b, %l[gone])
+			  VMX_EXTABLE_GONE
 			  : : "m" (pa) : "cc", "memory" : failed, gone);
 	return;
 failed:
@@ -98,7 +98,7 @@ void vmx_invept(u64 eptp)
 
 	asm volatile goto("1: invept %0, %1\n\t"
 			  "jna %l[failed]\n\t"
-			  _ASM_EXTABLE(1b, %l[gone])
+			  VMX_EXTABLE_GONE
 			  : : "m" (d), "r" ((u64)VMX_EPT_EXTENT_CONTEXT)
 			  : "cc", "memory" : failed, gone);
 	return;
@@ -115,7 +115,7 @@ void vmx_invvpid(u16 vpid)
 
 	asm volatile goto("1: invvpid %0, %1\n\t"
 			  "jna %l[failed]\n\t"
-			  _ASM_EXTABLE(1b, %l[gone])
+			  VMX_EXTABLE_GONE
 			  : : "m" (d), "r" ((u64)VMX_VPID_EXTENT_SINGLE_CONTEXT)
 			  : "cc", "memory" : failed, gone);
 	return;
@@ -205,7 +205,8 @@ static const char *likely_owner(void)
 	static const struct {
 		const char *symbol, *owner;
 	} owners[] = {
-		{ "kvm_init", "kvm_intel (KVM; a guest is running, or kvm.enable_virt_at_load is set)" },
+		{ "kvm_init",
+		  "kvm_intel (KVM; a guest is running, or kvm.enable_virt_at_load is set)" },
 		{ "SUPR0Printf", "vboxdrv (VirtualBox)" },
 	};
 	int i;
@@ -235,20 +236,20 @@ static bool feature_control_ok(void)
 	return (val & on) == on;
 }
 
-static int vmxon(struct vmcs *region)
+static int enter_vmx(struct vmcs *region)
 {
 	u64 pa = __pa(region);
 
 	asm volatile goto("1: vmxon %0\n\t"
-			  "jna %l[failed]\n\t"
-			  _ASM_EXTABLE(1b, %l[failed])
-			  : : "m" (pa) : "cc", "memory" : failed);
+			  "jna %l[gone]\n\t"
+			  VMX_EXTABLE_GONE
+			  : : "m" (pa) : "cc", "memory" : gone);
 	return 0;
-failed:
+gone:
 	return -EIO;
 }
 
-static void vmxoff(void)
+static void leave_vmx(void)
 {
 	asm volatile("1: vmxoff\n\t"
 		     "2:\n\t"
@@ -273,7 +274,7 @@ int vmx_cpu_enable(void)
 	/* Processor Trace ends here on CPUs that cannot have both (§A.6). */
 	intel_pt_handle_vmx(1);
 	cr4_set_bits(X86_CR4_VMXE);
-	r = vmxon(this_cpu_read(vmxon_region));
+	r = enter_vmx(this_cpu_read(vmxon_region));
 	if (r) {
 		cr4_clear_bits(X86_CR4_VMXE);
 		intel_pt_handle_vmx(0);
@@ -289,7 +290,7 @@ void vmx_cpu_disable(void)
 	list_for_each_entry_safe(vmx, next, this_cpu_ptr(&loaded_list), loaded)
 		loaded_clear(vmx);
 	vmx_switch_cpu_disable();
-	vmxoff();
+	leave_vmx();
 	cr4_clear_bits(X86_CR4_VMXE);
 	intel_pt_handle_vmx(0);
 }

@@ -476,9 +476,8 @@ int vmx_handle_exit(struct kiln_vcpu *vcpu)
 	}
 	if (reason == VMX_EXIT_HANDLED)
 		return KILN_RESUME;
-	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
+	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY))
 		return failed_entry(vcpu, reason, failed_entry_cause(reason));
-	}
 	vmx_complete_events(vmx);
 	trace_kiln_exit(vcpu->id, reason, kiln_rip(vcpu));
 

@@ -203,12 +203,18 @@ void vmx_set_dr7(struct kiln_vcpu *vcpu)
 static int uret_index(u32 msr)
 {
 	switch (msr) {
-	case MSR_STAR: return VMX_URET_STAR;
-	case MSR_LSTAR: return VMX_URET_LSTAR;
-	case MSR_CSTAR: return VMX_URET_CSTAR;
-	case MSR_SYSCALL_MASK: return VMX_URET_SYSCALL_MASK;
-	case MSR_TSC_AUX: return vmx_caps.rdtscp ? VMX_URET_TSC_AUX : -1;
-	default: return -1;
+	case MSR_STAR:
+		return VMX_URET_STAR;
+	case MSR_LSTAR:
+		return VMX_URET_LSTAR;
+	case MSR_CSTAR:
+		return VMX_URET_CSTAR;
+	case MSR_SYSCALL_MASK:
+		return VMX_URET_SYSCALL_MASK;
+	case MSR_TSC_AUX:
+		return vmx_caps.rdtscp ? VMX_URET_TSC_AUX : -1;
+	default:
+		return -1;
 	}
 }
 

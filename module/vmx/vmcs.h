@@ -13,6 +13,9 @@
 #include <asm/asm.h>
 #include <asm/vmx.h>
 
+/* For an instruction at label 1 that faults once VMX is gone. */
+#define VMX_EXTABLE_GONE	_ASM_EXTABLE(1b, %l[gone])
+
 #define VMCS_WIDTH(field)	(((field) >> 13) & 3)
 #define VMCS_WIDTH_16		0
 #define VMCS_WIDTH_64		1
@@ -28,7 +31,7 @@ static __always_inline unsigned long __vmcs_read(unsigned long field)
 
 	asm volatile goto("1: vmread %[field], %[val]\n\t"
 			  "jna %l[failed]\n\t"
-			  _ASM_EXTABLE(1b, %l[gone])
+			  VMX_EXTABLE_GONE
 			  : [val] "=r" (val) : [field] "r" (field)
 			  : "cc" : failed, gone);
 	return val;
@@ -43,7 +46,7 @@ static __always_inline void __vmcs_write(unsigned long field,
 {
 	asm volatile goto("1: vmwrite %[val], %[field]\n\t"
 			  "jna %l[failed]\n\t"
-			  _ASM_EXTABLE(1b, %l[gone])
+			  VMX_EXTABLE_GONE
 			  : : [val] "rm" (val), [field] "r" (field)
 			  : "cc" : failed, gone);
 	return;
