@@ -177,6 +177,92 @@ RULE(a_software_interrupt_whose_delivery_exits_returns_after_itself,
 	guest_expect(after, seen_rip);
 )
 
+/*
+ * The same for interrupts, which the hardware may take from the virtual APIC by itself. What event was delivered before
+ * must not matter: Bochs 2.7 leaves its type and vector in the IDT-vectoring information.
+ */
+static __guest void takes_an_ipi_on_a_fresh_stack(uint64_t top)
+{
+	uint32_t before = guest_count[0x71];
+
+	apic_write(APIC_ICR, APIC_SELF | 0x71);
+	asm volatile("mov %%rsp, %%rbx; mov %0, %%rsp; sti; nop; nop; cli; mov %%rbx, %%rsp"
+		     : : "r"(top) : "rbx", "memory");
+	guest_expect(before + 1, guest_count[0x71]);
+}
+
+static __guest void interrupts_after_each_kind(void)
+{
+	apic_enable();
+	guest_handlers[0x71] = count_trap_eoi;
+	guest_handlers[0x82] = count_trap;
+	guest_handlers[BP_VECTOR] = count_trap;
+	guest_handlers[NMI_VECTOR] = count_trap;
+	takes_an_ipi_on_a_fresh_stack(0x620000);
+	guest_expect(UD_VECTOR, guest_catch("ud2",,));
+	takes_an_ipi_on_a_fresh_stack(0x624000);
+	guest_expect(GP_VECTOR, guest_catch("mov %%ax, %%ds", , "a"(0x1238)));
+	takes_an_ipi_on_a_fresh_stack(0x628000);
+	asm volatile("int $0x82" : : : "memory");
+	takes_an_ipi_on_a_fresh_stack(0x62c000);
+	asm volatile("int3" : : : "memory");
+	takes_an_ipi_on_a_fresh_stack(0x630000);
+	guest_sync(1);			/* the host sends an NMI */
+	guest_expect(1, guest_count[NMI_VECTOR]);
+	takes_an_ipi_on_a_fresh_stack(0x634000);
+	guest_expect(1, guest_count[NMI_VECTOR]);
+	guest_expect(1, guest_count[0x82]);
+	guest_expect(1, guest_count[BP_VECTOR]);
+	guest_done();
+}
+
+TEST(an_interrupt_whose_delivery_exits_arrives_once_whatever_came_before)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, interrupts_after_each_kind);
+
+	ASSERT_OUTCOME("sync 1", vcpu);
+	ASSERT_IOCTL(0, vcpu->fd, KVM_NMI, NULL);
+	ASSERT_DONE(vcpu);
+}
+
+/* The second VM has not used its IDT yet, and the event the CPU delivered last was the first VM's. */
+static __guest void halts_for_a_message(void)
+{
+	apic_enable();
+	guest_handlers[0x71] = count_trap_eoi;
+	guest_handlers[NMI_VECTOR] = count_trap;
+	guest_sync(1);
+	while (!guest_count[0x71] && !guest_count[NMI_VECTOR])
+		sti_hlt();
+	guest_expect(0, guest_count[NMI_VECTOR]);
+	guest_expect(1, guest_count[0x71]);
+	guest_done();
+}
+
+static __guest void takes_an_nmi(void)
+{
+	guest_handlers[NMI_VECTOR] = count_trap;
+	guest_sync(1);
+	guest_expect(1, guest_count[NMI_VECTOR]);
+	guest_done();
+}
+
+TEST(an_interrupt_that_ends_hlt_arrives_as_itself_after_an_nmi_of_another_vm)
+{
+	struct vcpu *other = vm_create_one(VM_IRQCHIP, takes_an_nmi);
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, halts_for_a_message);
+	struct kvm_msi msi = { .address_lo = APIC_PHYS, .data = 0x71 };
+
+	ASSERT_OUTCOME("sync 1", vcpu);
+	ASSERT_OUTCOME("sync 1", other);
+	ASSERT_IOCTL(0, other->fd, KVM_NMI, NULL);
+	ASSERT_DONE(other);
+	vcpu_start(vcpu);
+	usleep(20000);
+	ASSERT_IOCTL(1, vcpu->vm->fd, KVM_SIGNAL_MSI, &msi);
+	ASSERT_STREQ("done", vcpu_join(vcpu));
+}
+
 /* ---- NMI ---- */
 
 static __guest void on_nmi(struct trap *t)
