@@ -67,7 +67,11 @@ static void cpu_off(void *unused)
 	kiln_hw->cpu_disable();
 }
 
-/* IRQs off; a CPU that cannot join must not come up while guests run. */
+/*
+ * IRQs off. Where the callback fails the CPU may come up all the same (the
+ * hotplug code only warns in this section); vCPUs that come to it end with a
+ * failed entry.
+ */
 static int cpu_starting(unsigned int cpu)
 {
 	atomic_t err = ATOMIC_INIT(0);

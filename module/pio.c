@@ -157,6 +157,13 @@ static enum emulate_result item_linear(struct string_io *s, u32 i, u64 *linear)
 			      linear);
 }
 
+/* Each item is an access of its own, should its memory be a device's. */
+static void forget_accesses(struct string_io *s)
+{
+	s->e.vcpu->mmio.next = 0;
+	s->e.vcpu->mmio.nr_done = 0;
+}
+
 static enum emulate_result get_item(struct string_io *s, u32 i, void *buf)
 {
 	enum emulate_result r;
@@ -165,6 +172,7 @@ static enum emulate_result get_item(struct string_io *s, u32 i, void *buf)
 	r = item_linear(s, i, &linear);
 	if (r != EMU_DONE)
 		return r;
+	forget_accesses(s);
 	r = s->e.ctxt.ops->read(&s->e.ctxt, linear, buf, s->size, 0);
 	return r == EMU_IO ? EMU_UNHANDLEABLE : r;
 }
@@ -178,6 +186,7 @@ static enum emulate_result put_item(struct string_io *s, u32 i,
 	r = item_linear(s, i, &linear);
 	if (r != EMU_DONE)
 		return r;
+	forget_accesses(s);
 	r = s->e.ctxt.ops->write(&s->e.ctxt, linear, buf, s->size);
 	return r == EMU_IO ? EMU_UNHANDLEABLE : r;
 }

@@ -608,7 +608,9 @@ static void sleep(struct kiln_vcpu *vcpu)
 		if (left == S64_MAX)
 			schedule();
 		else if (left)
-			sleep_until_deadline(vcpu, kiln_tsc_to_ns(vcpu, left));
+			sleep_until_deadline(vcpu,
+					     min_t(u64, NSEC_PER_SEC,
+						   kiln_tsc_to_ns(vcpu, left)));
 		cond_resched();
 	}
 	finish_rcuwait(&vcpu->wait);

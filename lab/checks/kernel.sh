@@ -30,7 +30,7 @@ run_suites() {
 		echo 32 >/proc/sys/vm/nr_hugepages
 		for suite; do
 			echo "### suite $suite"
-			timeout -s KILL 120 $suite
+			timeout -s KILL 300 $suite
 			echo "### status $?"
 		done
 		rmmod kiln

@@ -70,7 +70,7 @@ bochs_prepare() {
 	[ -z "$TTY" ] || clock=slowdown
 	bochs_boot_image "$@" >"$RUN/boot.img"
 	# KILN_BOCHS_RC: commands for Bochs's debugger, whose output goes to KILN_BOCHS_TTY. XCHG BX,BX is a breakpoint then.
-	cat "${KILN_BOCHS_RC:-/dev/stdin}" >"$RUN/debugger.rc" <<<c
+	if [ -n "${KILN_BOCHS_RC:-}" ]; then cat "$KILN_BOCHS_RC"; else echo c; fi >"$RUN/debugger.rc"
 	cat >"$RUN/bochsrc" <<-END
 		romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin

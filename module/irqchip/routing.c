@@ -8,6 +8,7 @@
  * the GSI of each pin.
  */
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
@@ -79,6 +80,8 @@ int kiln_irq_set(struct kiln_vm *vm, int source, u32 gsi, int level)
 	routing = rcu_dereference(vm->irq.routing);
 	if (!routing || gsi >= routing->nr_gsis)
 		goto out;
+	/* User space chooses it, and so may a guest through its launcher. */
+	gsi = array_index_nospec(gsi, routing->nr_gsis);
 	for (i = routing->first[gsi]; i < routing->first[gsi + 1]; i++) {
 		r = route_set(vm, &routing->routes[i], source, level);
 		if (r >= 0)

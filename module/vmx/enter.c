@@ -127,7 +127,11 @@ static void choose_timer(struct vmx_vcpu *vmx)
 		return;
 	if (unlikely(vcpu->lapic->timer.hw != hw))
 		lapic_timer_use_hw(vcpu, hw);
-	vmx->timer = hw;
+	/* Nothing to watch, as the VMCS says already: the common case. */
+	vmx->timer = hw && (vcpu->lapic->timer.deadline ||
+			    vcpu->lapic->timer.expires);
+	if (!vmx->timer && vmx->pin_ctl == vmx_caps.pin)
+		return;
 	if (likely(hw)) {
 		arm_timer(vmx);
 	} else if (vmx->pin_ctl != vmx_caps.pin) {
@@ -200,6 +204,7 @@ static bool fast_wrmsr(struct vmx_vcpu *vmx)
 		if (!kiln_guest_has(vcpu, X86_FEATURE_TSC_DEADLINE_TIMER))
 			return false;
 		lapic_set_tscdeadline(vcpu, val);
+		vmx->timer = vcpu->lapic->timer.hw;
 		break;
 	default:
 		return false;

@@ -489,12 +489,12 @@ void vmx_death(struct kiln_vcpu *vcpu, struct kiln_death *d)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	d->exit_reason = vmx->exit_reason;
 	if (vmx->fail) {
 		d->insn_error = vmcs_read32(VM_INSTRUCTION_ERROR);
 		d->entry_info = vmcs_read32(VM_ENTRY_INTR_INFO_FIELD);
 		return;
 	}
+	d->exit_reason = vmx->exit_reason;
 	d->qualification = vmcs_readl(EXIT_QUALIFICATION);
 	d->intr_info = vmcs_read32(VM_EXIT_INTR_INFO);
 	if (d->intr_info & INTR_INFO_DELIVER_CODE_MASK)
