@@ -170,17 +170,19 @@ static void forget_injected(struct kiln_vcpu *vcpu)
 
 /*
  * Was it an interrupt the hardware took from the virtual APIC? Bochs then
- * leaves the vector of another event in the IDT-vectoring information; the one
- * in question is in service by now (SDM vol. 3 §30.2.2).
+ * leaves the type and vector of another event in the IDT-vectoring
+ * information; the one in question is in service by now (SDM vol. 3 §30.2.2).
+ * NMIs reach the guest by injection only, so one nobody injected is none.
  */
 static bool virtual_interrupt(struct vmx_vcpu *vmx, u32 info)
 {
-	const u32 mask = VECTORING_INFO_VALID_MASK | VECTORING_INFO_TYPE_MASK;
-	const u32 irq = VECTORING_INFO_VALID_MASK | INTR_TYPE_EXT_INTR;
+	const u32 type = info & VECTORING_INFO_TYPE_MASK;
 	struct kiln_vcpu *vcpu = &vmx->vcpu;
 
-	return (info & mask) == irq && !vmx->injected && vcpu->lapic &&
-	       vcpu->lapic->hw_vid && lapic_max_isr(vcpu) >= 0;
+	return info & VECTORING_INFO_VALID_MASK &&
+	       (type == INTR_TYPE_EXT_INTR || type == INTR_TYPE_NMI_INTR) &&
+	       !vmx->injected && vcpu->lapic && vcpu->lapic->hw_vid &&
+	       lapic_max_isr(vcpu) >= 0;
 }
 
 /**
@@ -196,7 +198,7 @@ void vmx_complete_events(struct vmx_vcpu *vmx)
 	u32 info = vmcs_read32(IDT_VECTORING_INFO_FIELD);
 
 	if (virtual_interrupt(vmx, info))
-		info = (info & ~VECTORING_INFO_VECTOR_MASK) |
+		info = VECTORING_INFO_VALID_MASK | INTR_TYPE_EXT_INTR |
 		       lapic_max_isr(vcpu);
 	vmx->idt_info = info;
 	if (vmx->injected) {
