@@ -100,6 +100,8 @@ void *vm_map(struct vm *vm, uint32_t slot, uint64_t gpa, size_t size)
 
 	if (p == MAP_FAILED)
 		die("mmap of %zu bytes: %s", size, strerror(errno));
+	/* Small pages, whatever the alignment of this mapping: a first touch of a page is one then. */
+	madvise(p, size, MADV_NOHUGEPAGE);
 	must(vm_set_slot(vm, slot, 0, gpa, size, p), "SET_USER_MEMORY_REGION");
 	return p;
 }
