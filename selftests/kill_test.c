@@ -4,7 +4,8 @@
  * behind, no memory is lost, and the module can be unloaded and loaded again.
  *
  * The points are random but seeded: KILN_SEED repeats a run. The launcher is "kiln" on the PATH, or KILN_LAUNCHER; the
- * guest is busy.elf beside this program; the module's file to load again is KILN_MODULE, or /lab/kiln.ko.
+ * guest is busy.elf beside this program; the module's file to load again is KILN_MODULE, or /lab/kiln.ko, with the
+ * parameters in the file of the same name that ends in .args.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -204,6 +205,23 @@ TEST_F(kill, a_new_vm_works_after_all_that)
 	vm_destroy(vm);
 }
 
+/* What the module was loaded with: kiln.args beside kiln.ko. */
+static const char *parameters(const char *module)
+{
+	static char text[512];
+	char path[PATH_MAX];
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "%.*s.args", (int)(strlen(module) - strlen(".ko")), module);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
 TEST_F(kill, the_module_can_be_unloaded_and_loaded_again)
 {
 	const char *file = getenv("KILN_MODULE");
@@ -211,7 +229,9 @@ TEST_F(kill, the_module_can_be_unloaded_and_loaded_again)
 
 	if (!device_is_kiln())
 		SKIP(return, "%s is not kiln", device_path());
-	fd = open(file && *file ? file : "/lab/kiln.ko", O_RDONLY | O_CLOEXEC);
+	if (!file || !*file)
+		file = "/lab/kiln.ko";
+	fd = open(file, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		SKIP(return, "no module to load again: set KILN_MODULE to its file");
 	EXPECT_EQ(0, module_users());
@@ -219,7 +239,7 @@ TEST_F(kill, the_module_can_be_unloaded_and_loaded_again)
 	ASSERT_EQ(0, r)
 		TH_LOG("delete_module: %s", strerror(errno));
 	EXPECT_NE(0, access(device_path(), F_OK));
-	r = syscall(SYS_finit_module, fd, "", 0);
+	r = syscall(SYS_finit_module, fd, parameters(file), 0);
 	ASSERT_EQ(0, r)
 		TH_LOG("finit_module: %s", strerror(errno));
 	EXPECT_TRUE(device_is_kiln());
