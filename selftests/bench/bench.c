@@ -155,7 +155,7 @@ static void json_number(FILE *f, const char *key, bool there, double value)
 	if (!there)
 		fprintf(f, ", \"%s\": null", key);
 	else
-		fprintf(f, ", \"%s\": %.6g", key, value);
+		fprintf(f, ", \"%s\": %.10g", key, value);
 }
 
 static void json_row(FILE *f, bool first, const char *name, int64_t kiln, int64_t kvm)
@@ -165,7 +165,7 @@ static void json_row(FILE *f, bool first, const char *name, int64_t kiln, int64_
 	fprintf(f, "%s\n  {\"name\": \"%s\"", first ? "" : ",", name);
 	json_number(f, "kiln", kiln != NOT_MEASURED, kiln);
 	json_number(f, "kvm", kvm != NOT_MEASURED, kvm);
-	json_number(f, "ratio", both, both ? (double)kiln / kvm : 0);
+	json_number(f, "ratio", both, both ? (double)(10000 * kiln / kvm) / 10000 : 0);
 	fputc('}', f);
 }
 
