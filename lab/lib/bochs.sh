@@ -102,7 +102,8 @@ bochs_com2() {
 
 # bochs_run: the machine, until it is off. Its display wants a terminal: script gives it one nobody sees.
 bochs_run() {
+	export TERM=linux
 	exec setpriv --pdeathsig TERM script -qfec \
 		"echo \$\$ >'$RUN/pid'; exec setpriv --pdeathsig KILL bochs -q -f '$RUN/bochsrc' -rc '$RUN/debugger.rc'" \
-		"${KILN_BOCHS_TTY:-/dev/null}" >/dev/null 2>&1 </dev/null
+		"${KILN_BOCHS_TTY:-/dev/null}" >"$RUN/emulator.log" 2>&1 </dev/null
 }
