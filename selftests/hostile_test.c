@@ -19,47 +19,14 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "guest.h"
+#include "random.h"
 #include "vm.h"
 
 #define ARRAY_LEN(a)	(sizeof(a) / sizeof((a)[0]))
-
-static uint64_t random_state;
-
-static void seed_random(const char *what)
-{
-	const char *given = getenv("KILN_SEED");
-
-	random_state = given ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
-	printf("# %s: KILN_SEED=%llu\n", what, (unsigned long long)random_state);
-	random_state = random_state * 2 + 1;
-}
-
-/* Marsaglia's xorshift: every bit is as good as the others. */
-static uint64_t next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
-
-static bool one_in(unsigned int n)
-{
-	return next_random() % n == 0;
-}
-
-static void fill_random(void *p, size_t size)
-{
-	uint8_t *bytes = p;
-
-	while (size--)
-		*bytes++ = next_random() >> 24;
-}
 
 static void pin_to_cpu(int cpu)
 {
@@ -268,13 +235,6 @@ static const char *const stated_exits[] = {
 	"exit IO", "exit MMIO", "exit HLT", "exit SHUTDOWN", "exit INTERNAL_ERROR", "exit FAIL_ENTRY", "exit SET_TPR",
 	"exit IRQ_WINDOW_OPEN",
 };
-
-static void random_bit(void *p, size_t size)
-{
-	uint64_t bit = next_random() % (size * 8);
-
-	((uint8_t *)p)[bit / 8] ^= 1 << bit % 8;
-}
 
 static void random_word(uint64_t *p)
 {
