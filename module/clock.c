@@ -283,7 +283,7 @@ static bool tsc_set_offset(struct kiln_vcpu *vcpu, u64 offset)
 /* What follows from a new offset or ratio, once the lock is dropped. */
 static void tsc_changed(struct kiln_vcpu *vcpu, bool all)
 {
-	kiln_hw->set_tsc(vcpu);
+	kiln_hw->refresh(vcpu, KILN_REFRESH_TSC);
 	if (vcpu->lapic)
 		lapic_timer_tsc_changed(vcpu);
 	/* The page was for another TSC: what it says now is no lower bound. */

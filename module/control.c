@@ -375,7 +375,7 @@ int kiln_set_dr(struct kiln_vcpu *vcpu, int n, u64 val)
 		break;
 	case 7:
 		vcpu->dr7 = kiln_dr7_fixed(vcpu, val);
-		kiln_hw->set_dr7(vcpu);
+		kiln_hw->refresh(vcpu, KILN_REFRESH_DR7);
 		break;
 	}
 	return 0;

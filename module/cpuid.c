@@ -310,7 +310,7 @@ int kiln_cpuid_set(struct kiln_vcpu *vcpu, struct kvm_cpuid2 __user *user)
 	ret = kiln_cpuid_replace(vcpu, entries, nent);
 	if (ret)
 		goto out_free;
-	kiln_hw->cpuid_changed(vcpu);
+	kiln_hw->refresh(vcpu, KILN_REFRESH_CPUID);
 	return 0;
 
 out_free:

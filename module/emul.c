@@ -476,6 +476,7 @@ enum emulate_result kiln_emul_fetch(struct kiln_emul *e)
 void kiln_emul_commit(struct kiln_emul *e)
 {
 	struct kiln_vcpu *vcpu = e->vcpu;
+	u32 blocking;
 
 	vcpu->stats.insn_emulated++;
 	if (e->ctxt.rflags != vcpu->regs[KILN_RFLAGS])
@@ -485,8 +486,9 @@ void kiln_emul_commit(struct kiln_emul *e)
 	if (e->ctxt.rip == vcpu->regs[KILN_RIP])
 		return;
 	kiln_reg_write(vcpu, KILN_RIP, e->ctxt.rip);
-	if (kiln_hw->get_shadow(vcpu))
-		kiln_hw->set_shadow(vcpu, 0);
+	blocking = kiln_hw->get_blocking(vcpu);
+	if (blocking & KILN_BLOCK_SHADOW)
+		kiln_hw->set_blocking(vcpu, blocking & ~KILN_BLOCK_SHADOW);
 	if (e->ctxt.rflags & X86_EFLAGS_TF)
 		kiln_inject_db(vcpu, DR_STEP);
 }

@@ -17,6 +17,7 @@
 #include <linux/kvm.h>
 #include <linux/static_call.h>
 #include <linux/types.h>
+#include <asm/processor-flags.h>
 
 #include "kiln.h"
 #include "vcpu.h"
@@ -26,6 +27,38 @@ struct kiln_pt_format;
 
 #define KILN_CS_L	BIT(0)		/* 64-bit code, if in IA-32e mode */
 #define KILN_CS_DB	BIT(1)		/* 32-bit code, if not */
+
+/* What keeps events out of the guest. */
+#define KILN_BLOCK_MOV_SS	KVM_X86_SHADOW_INT_MOV_SS
+#define KILN_BLOCK_STI		KVM_X86_SHADOW_INT_STI
+#define KILN_BLOCK_SHADOW	(KILN_BLOCK_MOV_SS | KILN_BLOCK_STI)
+#define KILN_BLOCK_NMI		BIT(2)	/* an NMI is in service, until IRET */
+
+/**
+ * enum kiln_inject - which event the next entry delivers
+ * @KILN_INJECT_EXCEPTION: vcpu->exception
+ * @KILN_INJECT_NMI: an NMI; blocks the next one
+ * @KILN_INJECT_IRQ: vcpu->irq_vector
+ */
+enum kiln_inject {
+	KILN_INJECT_EXCEPTION,
+	KILN_INJECT_NMI,
+	KILN_INJECT_IRQ,
+};
+
+/**
+ * enum kiln_refresh - what a backend has to look at again
+ * @KILN_REFRESH_DR7: vcpu->dr7
+ * @KILN_REFRESH_TSC: vcpu->clock.tsc_offset or .tsc_ratio
+ * @KILN_REFRESH_CPUID: the guest's CPUID: recompute intercepts
+ * @KILN_REFRESH_APIC: local APIC switched off, xAPIC or x2APIC
+ */
+enum kiln_refresh {
+	KILN_REFRESH_DR7,
+	KILN_REFRESH_TSC,
+	KILN_REFRESH_CPUID,
+	KILN_REFRESH_APIC,
+};
 
 /**
  * struct kiln_hw - a hardware backend
@@ -80,31 +113,24 @@ struct kiln_pt_format;
  * @set_cr3: likewise; vcpu->cr3 is set by the caller.
  * @set_cr4: likewise.
  * @set_efer: likewise.
- * @set_dr7: vcpu->dr7 changed.
  * @get_msr: MSRs the backend holds (SYSENTER_*, FS/GS base, syscall class).
  *	Return: 0, or 1 for an MSR it does not know.
  * @set_msr: likewise; canonical checks done by the caller.
- * @cpuid_changed: the guest's CPUID was set: recompute intercepts.
+ * @refresh: what the backend keeps of the vCPU's state changed elsewhere; see
+ *	enum kiln_refresh.
  *
- * @get_shadow: interrupt shadow as KVM_X86_SHADOW_INT_*.
- * @set_shadow: likewise.
- * @irq_allowed: can an external interrupt be injected at the next entry?
- * @nmi_allowed: likewise for an NMI.
- * @get_nmi_mask: is NMI delivery blocked until IRET?
- * @set_nmi_mask: likewise.
- * @inject_irq: vcpu->irq_vector at the next entry.
- * @inject_nmi: an NMI at the next entry.
- * @inject_exception: vcpu->exception at the next entry.
+ * @get_blocking: what keeps interrupts out, as KILN_BLOCK_*. A backend whose
+ *	hardware knows one kind of shadow reports both.
+ * @set_blocking: likewise; the shadow is one of both at most.
+ * @inject: deliver an event at the next entry; see enum kiln_inject.
  * @cancel_injection: take back what was set up; it is pending again.
- * @irq_window: exit as soon as @irq_allowed.
- * @nmi_window: exit as soon as @nmi_allowed.
+ * @window: exit as soon as kiln_nmi_allowed() (@nmi true) or
+ *	kiln_irq_allowed().
  * @skip_insn: move RIP past the instruction that exited, drop the shadow,
  *	raise #DB for TF.
  *
- * @flush_tlb: drop second-stage translations before the next entry.
- * @flush_tlb_guest: drop the guest's own translations before the next entry.
- * @set_tsc: vcpu->clock.offset or .ratio changed.
- * @apic_mode: local APIC switched off, xAPIC or x2APIC.
+ * @flush_tlb: drop translations before the next entry: the second stage's and
+ *	what was combined from it, or (@guest true) the guest's own.
  * @apic_sync: before entry, after events were looked at: with @has_apicv
  *	@max_irr (or -1) and the ISR go to the hardware, else the TPR threshold.
  * @eoi_map: vectors whose EOI must exit. Only with @has_apicv.
@@ -152,29 +178,18 @@ struct kiln_hw {
 	void (*set_cr3)(struct kiln_vcpu *vcpu, u64 val);
 	void (*set_cr4)(struct kiln_vcpu *vcpu, u64 val);
 	void (*set_efer)(struct kiln_vcpu *vcpu, u64 val);
-	void (*set_dr7)(struct kiln_vcpu *vcpu);
 	int (*get_msr)(struct kiln_vcpu *vcpu, u32 msr, u64 *val);
 	int (*set_msr)(struct kiln_vcpu *vcpu, u32 msr, u64 val);
-	void (*cpuid_changed)(struct kiln_vcpu *vcpu);
+	void (*refresh)(struct kiln_vcpu *vcpu, enum kiln_refresh what);
 
-	u32 (*get_shadow)(struct kiln_vcpu *vcpu);
-	void (*set_shadow)(struct kiln_vcpu *vcpu, u32 shadow);
-	bool (*irq_allowed)(struct kiln_vcpu *vcpu);
-	bool (*nmi_allowed)(struct kiln_vcpu *vcpu);
-	bool (*get_nmi_mask)(struct kiln_vcpu *vcpu);
-	void (*set_nmi_mask)(struct kiln_vcpu *vcpu, bool masked);
-	void (*inject_irq)(struct kiln_vcpu *vcpu);
-	void (*inject_nmi)(struct kiln_vcpu *vcpu);
-	void (*inject_exception)(struct kiln_vcpu *vcpu);
+	u32 (*get_blocking)(struct kiln_vcpu *vcpu);
+	void (*set_blocking)(struct kiln_vcpu *vcpu, u32 blocking);
+	void (*inject)(struct kiln_vcpu *vcpu, enum kiln_inject what);
 	void (*cancel_injection)(struct kiln_vcpu *vcpu);
-	void (*irq_window)(struct kiln_vcpu *vcpu);
-	void (*nmi_window)(struct kiln_vcpu *vcpu);
+	void (*window)(struct kiln_vcpu *vcpu, bool nmi);
 	void (*skip_insn)(struct kiln_vcpu *vcpu);
 
-	void (*flush_tlb)(struct kiln_vcpu *vcpu);
-	void (*flush_tlb_guest)(struct kiln_vcpu *vcpu);
-	void (*set_tsc)(struct kiln_vcpu *vcpu);
-	void (*apic_mode)(struct kiln_vcpu *vcpu);
+	void (*flush_tlb)(struct kiln_vcpu *vcpu, bool guest);
 	void (*apic_sync)(struct kiln_vcpu *vcpu, int max_irr);
 	void (*eoi_map)(struct kiln_vcpu *vcpu, const u64 map[4]);
 	void (*death)(struct kiln_vcpu *vcpu, struct kiln_death *death);
@@ -189,5 +204,24 @@ DECLARE_STATIC_CALL(kiln_handle_exit, kiln_handle_exit_fn);
 /* The backend picked at load; const afterwards. */
 extern struct kiln_hw *kiln_hw;
 extern struct kiln_hw vmx_hw;
+extern struct kiln_hw svm_hw;
+
+/* Can an external interrupt be injected at the next entry? */
+static inline bool kiln_irq_allowed(struct kiln_vcpu *vcpu)
+{
+	return (kiln_reg_read(vcpu, KILN_RFLAGS) & X86_EFLAGS_IF) &&
+	       !(kiln_hw->get_blocking(vcpu) & KILN_BLOCK_SHADOW);
+}
+
+/* Likewise for an NMI. */
+static inline bool kiln_nmi_allowed(struct kiln_vcpu *vcpu)
+{
+	return !kiln_hw->get_blocking(vcpu);
+}
+
+static inline bool kiln_nmi_masked(struct kiln_vcpu *vcpu)
+{
+	return kiln_hw->get_blocking(vcpu) & KILN_BLOCK_NMI;
+}
 
 #endif /* KILN_HW_H */

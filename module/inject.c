@@ -133,7 +133,7 @@ void kiln_inject_db(struct kiln_vcpu *vcpu, u64 dr6)
 	vcpu->dr6 = (vcpu->dr6 & ~(u64)DR_TRAP_BITS) | dr6;
 	if (vcpu->dr7 & DR7_GD) {
 		vcpu->dr7 &= ~DR7_GD;
-		kiln_hw->set_dr7(vcpu);
+		kiln_hw->refresh(vcpu, KILN_REFRESH_DR7);
 	}
 	kiln_queue_exception(vcpu, X86_TRAP_DB, false, 0);
 }

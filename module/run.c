@@ -261,7 +261,7 @@ static void init_sipi(struct kiln_vcpu *vcpu)
 
 static void collect_nmis(struct kiln_vcpu *vcpu)
 {
-	unsigned int limit = kiln_hw->get_nmi_mask(vcpu) || vcpu->nmi_injected ?
+	unsigned int limit = kiln_nmi_masked(vcpu) || vcpu->nmi_injected ?
 			     1 : 2;
 
 	vcpu->nmi_pending += atomic_xchg(&vcpu->nmi_queued, 0);
@@ -272,18 +272,18 @@ static void collect_nmis(struct kiln_vcpu *vcpu)
 static bool reinject(struct kiln_vcpu *vcpu)
 {
 	if (vcpu->exception.injected) {
-		kiln_hw->inject_exception(vcpu);
+		kiln_hw->inject(vcpu, KILN_INJECT_EXCEPTION);
 		return true;
 	}
 	/* A fault met while delivering the others goes first. */
 	if (vcpu->exception.pending)
 		return false;
 	if (vcpu->nmi_injected) {
-		kiln_hw->inject_nmi(vcpu);
+		kiln_hw->inject(vcpu, KILN_INJECT_NMI);
 		return true;
 	}
 	if (vcpu->irq_injected) {
-		kiln_hw->inject_irq(vcpu);
+		kiln_hw->inject(vcpu, KILN_INJECT_IRQ);
 		return true;
 	}
 	return false;
@@ -295,7 +295,7 @@ static void inject_pending_exception(struct kiln_vcpu *vcpu)
 
 	e->pending = false;
 	e->injected = true;
-	kiln_hw->inject_exception(vcpu);
+	kiln_hw->inject(vcpu, KILN_INJECT_EXCEPTION);
 }
 
 static void inject_irq(struct kiln_vcpu *vcpu, int vector)
@@ -303,7 +303,7 @@ static void inject_irq(struct kiln_vcpu *vcpu, int vector)
 	vcpu->irq_injected = true;
 	vcpu->irq_soft = false;
 	vcpu->irq_vector = vector;
-	kiln_hw->inject_irq(vcpu);
+	kiln_hw->inject(vcpu, KILN_INJECT_IRQ);
 }
 
 /*
@@ -312,7 +312,7 @@ static void inject_irq(struct kiln_vcpu *vcpu, int vector)
  */
 static void inject_irqs(struct kiln_vcpu *vcpu, bool busy)
 {
-	bool allowed = !busy && kiln_hw->irq_allowed(vcpu);
+	bool allowed = !busy && kiln_irq_allowed(vcpu);
 	int irr, vector;
 
 	if (kiln_extint_pending(vcpu)) {
@@ -323,7 +323,7 @@ static void inject_irqs(struct kiln_vcpu *vcpu, bool busy)
 				allowed = false;
 			}
 		} else {
-			kiln_hw->irq_window(vcpu);
+			kiln_hw->window(vcpu, false);
 		}
 	}
 	if (kiln_hw->has_apicv) {
@@ -337,7 +337,7 @@ static void inject_irqs(struct kiln_vcpu *vcpu, bool busy)
 		vector = lapic_pending(vcpu);
 	}
 	if (vector >= 0)
-		kiln_hw->irq_window(vcpu);
+		kiln_hw->window(vcpu, false);
 	irr = lapic_sync(vcpu);
 	kiln_hw->apic_sync(vcpu, irr);
 }
@@ -357,19 +357,19 @@ static void inject_events(struct kiln_vcpu *vcpu)
 	if (atomic_read(&vcpu->nmi_queued))
 		collect_nmis(vcpu);
 	if (vcpu->nmi_pending) {
-		if (!busy && kiln_hw->nmi_allowed(vcpu)) {
+		if (!busy && kiln_nmi_allowed(vcpu)) {
 			vcpu->nmi_pending--;
 			vcpu->nmi_injected = true;
-			kiln_hw->inject_nmi(vcpu);
+			kiln_hw->inject(vcpu, KILN_INJECT_NMI);
 			busy = true;
 		}
 		if (vcpu->nmi_pending)
-			kiln_hw->nmi_window(vcpu);
+			kiln_hw->window(vcpu, true);
 	}
 	if (vcpu->lapic)
 		inject_irqs(vcpu, busy);
 	else if (READ_ONCE(vcpu->run->request_interrupt_window))
-		kiln_hw->irq_window(vcpu);
+		kiln_hw->window(vcpu, false);
 }
 
 /*
@@ -381,7 +381,7 @@ static bool window_is_open(struct kiln_vcpu *vcpu)
 	return !vcpu->lapic &&
 	       READ_ONCE(vcpu->run->request_interrupt_window) &&
 	       !vcpu->exception.pending && !vcpu->exception.injected &&
-	       !vcpu->nmi_injected && kiln_hw->irq_allowed(vcpu);
+	       !vcpu->nmi_injected && kiln_irq_allowed(vcpu);
 }
 
 bool kiln_events_irqoff(struct kiln_vcpu *vcpu)
@@ -407,16 +407,16 @@ static int handle_requests(struct kiln_vcpu *vcpu)
 	kiln_take_request(vcpu, KILN_REQ_KICK);
 	if (kiln_take_request(vcpu, KILN_REQ_TLB_FLUSH)) {
 		vcpu->stats.tlb_flush++;
-		kiln_hw->flush_tlb(vcpu);
+		kiln_hw->flush_tlb(vcpu, false);
 	}
 	if (kiln_take_request(vcpu, KILN_REQ_TLB_GUEST))
-		kiln_hw->flush_tlb_guest(vcpu);
+		kiln_hw->flush_tlb(vcpu, true);
 	if (kiln_take_request(vcpu, KILN_REQ_CLOCK))
 		kiln_clock_update(vcpu);
 	if (kiln_take_request(vcpu, KILN_REQ_STEAL))
 		kiln_steal_update(vcpu);
 	if (kiln_take_request(vcpu, KILN_REQ_APIC_MODE))
-		kiln_hw->apic_mode(vcpu);
+		kiln_hw->refresh(vcpu, KILN_REFRESH_APIC);
 	if (kiln_take_request(vcpu, KILN_REQ_EOI_MAP) && vcpu->lapic) {
 		lapic_eoi_exit_map(vcpu, map);
 		if (kiln_hw->has_apicv)
@@ -507,9 +507,9 @@ static bool wakes_halted(struct kiln_vcpu *vcpu)
 	if (vcpu->exception.pending || vcpu->triple_fault)
 		return true;
 	if ((atomic_read(&vcpu->nmi_queued) || vcpu->nmi_pending) &&
-	    !kiln_hw->get_nmi_mask(vcpu))
+	    !kiln_nmi_masked(vcpu))
 		return true;
-	return kiln_hw->irq_allowed(vcpu) &&
+	return kiln_irq_allowed(vcpu) &&
 	       (kiln_extint_pending(vcpu) || lapic_pending(vcpu) >= 0);
 }
 
@@ -734,7 +734,7 @@ static void publish(struct kiln_vcpu *vcpu)
 	run->cr8 = kiln_get_cr8(vcpu);
 	run->apic_base = vcpu->lapic ? lapic_base(vcpu) : vcpu->apic_base;
 	run->ready_for_interrupt_injection = vcpu->lapic ||
-					     kiln_hw->irq_allowed(vcpu);
+					     kiln_irq_allowed(vcpu);
 }
 
 /* Finish what user space was asked for, unless it moved the vCPU since. */

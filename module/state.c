@@ -251,16 +251,18 @@ static void events_get_exception(struct kiln_vcpu *vcpu,
 
 void kiln_events_get(struct kiln_vcpu *vcpu, struct kvm_vcpu_events *events)
 {
+	u32 blocking = kiln_hw->get_blocking(vcpu);
+
 	memset(events, 0, sizeof(*events));
 	events_get_exception(vcpu, events);
 
 	events->interrupt.injected = vcpu->irq_injected && !vcpu->irq_soft;
 	events->interrupt.nr = vcpu->irq_vector;
-	events->interrupt.shadow = kiln_hw->get_shadow(vcpu);
+	events->interrupt.shadow = blocking & KILN_BLOCK_SHADOW;
 
 	events->nmi.injected = vcpu->nmi_injected;
 	events->nmi.pending = vcpu->nmi_pending || atomic_read(&vcpu->nmi_queued);
-	events->nmi.masked = kiln_hw->get_nmi_mask(vcpu);
+	events->nmi.masked = !!(blocking & KILN_BLOCK_NMI);
 
 	events->flags = KVM_VCPUEVENT_VALID_NMI_PENDING |
 			KVM_VCPUEVENT_VALID_SHADOW;
@@ -289,6 +291,8 @@ static bool events_valid(const struct kvm_vcpu_events *events)
 int kiln_events_set(struct kiln_vcpu *vcpu,
 		    const struct kvm_vcpu_events *events)
 {
+	u32 blocking;
+
 	if (!events_valid(events))
 		return -EINVAL;
 
@@ -302,15 +306,18 @@ int kiln_events_set(struct kiln_vcpu *vcpu,
 	vcpu->irq_injected = !!events->interrupt.injected;
 	vcpu->irq_vector = events->interrupt.nr;
 	vcpu->irq_soft = !!events->interrupt.soft;
+	blocking = kiln_hw->get_blocking(vcpu) & KILN_BLOCK_SHADOW;
 	if (events->flags & KVM_VCPUEVENT_VALID_SHADOW)
-		kiln_hw->set_shadow(vcpu, events->interrupt.shadow);
+		blocking = events->interrupt.shadow;
+	if (events->nmi.masked)
+		blocking |= KILN_BLOCK_NMI;
+	kiln_hw->set_blocking(vcpu, blocking);
 
 	vcpu->nmi_injected = !!events->nmi.injected;
 	if (events->flags & KVM_VCPUEVENT_VALID_NMI_PENDING) {
 		atomic_set(&vcpu->nmi_queued, 0);
 		vcpu->nmi_pending = !!events->nmi.pending;
 	}
-	kiln_hw->set_nmi_mask(vcpu, events->nmi.masked);
 
 	if ((events->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR) && vcpu->lapic)
 		vcpu->lapic->sipi_vector = events->sipi_vector;
@@ -372,7 +379,7 @@ static void reset_control(struct kiln_vcpu *vcpu, bool init)
 		vcpu->dr[i] = 0;
 	vcpu->dr6 = kiln_dr6_fixed(vcpu, BIT(16));
 	vcpu->dr7 = kiln_dr7_fixed(vcpu, 0);
-	kiln_hw->set_dr7(vcpu);
+	kiln_hw->refresh(vcpu, KILN_REFRESH_DR7);
 }
 
 static void reset_events(struct kiln_vcpu *vcpu)
@@ -383,8 +390,7 @@ static void reset_events(struct kiln_vcpu *vcpu)
 	vcpu->nmi_pending = 0;
 	vcpu->triple_fault = false;
 	clear_bit(KILN_REQ_SHUTDOWN, &vcpu->requests);
-	kiln_hw->set_shadow(vcpu, 0);
-	kiln_hw->set_nmi_mask(vcpu, false);
+	kiln_hw->set_blocking(vcpu, 0);
 }
 
 void kiln_state_reset(struct kiln_vcpu *vcpu, bool init)

@@ -14,9 +14,8 @@
 #include <asm/mmu_context.h>
 #include <asm/tlbflush.h>
 
-#include "cpuid.h"
+#include "fast.h"
 #include "io.h"
-#include "msr.h"
 #include "run.h"
 #include "state.h"
 #include "trace.h"
@@ -148,68 +147,27 @@ static __always_inline bool guest_xcr0_differs(struct kiln_vcpu *vcpu)
 
 static bool fast_cpuid(struct vmx_vcpu *vmx)
 {
-	struct kiln_vcpu *vcpu = &vmx->vcpu;
-	u32 eax = vcpu->regs[KILN_RAX], ecx = vcpu->regs[KILN_RCX], ebx, edx;
-
-	kiln_cpuid(vcpu, &eax, &ebx, &ecx, &edx);
-	vcpu->regs[KILN_RAX] = eax;
-	vcpu->regs[KILN_RBX] = ebx;
-	vcpu->regs[KILN_RCX] = ecx;
-	vcpu->regs[KILN_RDX] = edx;
-	vcpu->stats.cpuid++;
-	vmx_skip_insn(vcpu);
+	kiln_fast_cpuid(&vmx->vcpu);
+	vmx_skip_insn(&vmx->vcpu);
 	return true;
 }
 
 static bool fast_rdmsr(struct vmx_vcpu *vmx)
 {
-	struct kiln_vcpu *vcpu = &vmx->vcpu;
-	u32 index = vcpu->regs[KILN_RCX];
-	u64 val;
-
-	if (kiln_msr_get(vcpu, index, &val, false))
+	if (!kiln_fast_rdmsr(&vmx->vcpu))
 		return false;
-	trace_kiln_msr(vcpu->id, false, index, val, false);
-	vcpu->regs[KILN_RAX] = (u32)val;
-	vcpu->regs[KILN_RDX] = val >> 32;
-	vcpu->stats.msr_read++;
-	vmx_skip_insn(vcpu);
+	vmx_skip_insn(&vmx->vcpu);
 	return true;
 }
 
 static bool fast_wrmsr(struct vmx_vcpu *vmx)
 {
 	struct kiln_vcpu *vcpu = &vmx->vcpu;
-	u64 val = kiln_edx_eax(vcpu);
 
-	if (!vcpu->lapic)
+	if (!kiln_fast_wrmsr(vcpu))
 		return false;
-	switch ((u32)vcpu->regs[KILN_RCX]) {
-	case APIC_BASE_MSR + (APIC_ICR >> 4):
-		if (lapic_x2apic_icr_fast(vcpu, val))
-			return false;
-		break;
-	case APIC_BASE_MSR + (APIC_EOI >> 4):
-		if (val || !lapic_x2apic_mode(vcpu->lapic))
-			return false;
-		lapic_eoi(vcpu);
-		break;
-	case APIC_BASE_MSR + (APIC_TASKPRI >> 4):
-	case APIC_BASE_MSR + (APIC_SELF_IPI >> 4):
-		/* Neither takes a lock; a refusal changes nothing. */
-		if (lapic_x2apic_write(vcpu, vcpu->regs[KILN_RCX], val))
-			return false;
-		break;
-	case MSR_IA32_TSC_DEADLINE:
-		if (!kiln_guest_has(vcpu, X86_FEATURE_TSC_DEADLINE_TIMER))
-			return false;
-		lapic_set_tscdeadline(vcpu, val);
+	if ((u32)vcpu->regs[KILN_RCX] == MSR_IA32_TSC_DEADLINE)
 		vmx->timer = vcpu->lapic->timer.hw;
-		break;
-	default:
-		return false;
-	}
-	vcpu->stats.msr_write++;
 	vmx_skip_insn(vcpu);
 	return true;
 }

@@ -10,12 +10,15 @@
 #include "trace.h"
 #include "vmx.h"
 
-u32 vmx_get_shadow(struct kiln_vcpu *vcpu)
+u32 vmx_get_blocking(struct kiln_vcpu *vcpu)
 {
 	u32 info = vmcs_read32(GUEST_INTERRUPTIBILITY_INFO);
+	bool nmi = vmx_caps.vnmi ? info & GUEST_INTR_STATE_NMI :
+				   to_vmx(vcpu)->vnmi_blocked;
 
-	return (info & GUEST_INTR_STATE_STI ? KVM_X86_SHADOW_INT_STI : 0) |
-	       (info & GUEST_INTR_STATE_MOV_SS ? KVM_X86_SHADOW_INT_MOV_SS : 0);
+	return (info & GUEST_INTR_STATE_STI ? KILN_BLOCK_STI : 0) |
+	       (info & GUEST_INTR_STATE_MOV_SS ? KILN_BLOCK_MOV_SS : 0) |
+	       (nmi ? KILN_BLOCK_NMI : 0);
 }
 
 void vmx_set_shadow(struct kiln_vcpu *vcpu, u32 shadow)
@@ -30,29 +33,6 @@ void vmx_set_shadow(struct kiln_vcpu *vcpu, u32 shadow)
 		new |= GUEST_INTR_STATE_STI;
 	if (new != old)
 		vmcs_write32(GUEST_INTERRUPTIBILITY_INFO, new);
-}
-
-bool vmx_irq_allowed(struct kiln_vcpu *vcpu)
-{
-	return (kiln_reg_read(vcpu, KILN_RFLAGS) & X86_EFLAGS_IF) &&
-	       !(vmcs_read32(GUEST_INTERRUPTIBILITY_INFO) &
-		 (GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS));
-}
-
-bool vmx_nmi_allowed(struct kiln_vcpu *vcpu)
-{
-	u32 blocked = GUEST_INTR_STATE_STI | GUEST_INTR_STATE_MOV_SS |
-		      GUEST_INTR_STATE_NMI;
-
-	return !to_vmx(vcpu)->vnmi_blocked &&
-	       !(vmcs_read32(GUEST_INTERRUPTIBILITY_INFO) & blocked);
-}
-
-bool vmx_get_nmi_mask(struct kiln_vcpu *vcpu)
-{
-	if (!vmx_caps.vnmi)
-		return to_vmx(vcpu)->vnmi_blocked;
-	return vmcs_read32(GUEST_INTERRUPTIBILITY_INFO) & GUEST_INTR_STATE_NMI;
 }
 
 void vmx_set_nmi_mask(struct kiln_vcpu *vcpu, bool masked)
@@ -71,6 +51,12 @@ void vmx_set_nmi_mask(struct kiln_vcpu *vcpu, bool masked)
 	vmcs_write32(GUEST_INTERRUPTIBILITY_INFO, info);
 }
 
+void vmx_set_blocking(struct kiln_vcpu *vcpu, u32 blocking)
+{
+	vmx_set_shadow(vcpu, blocking & KILN_BLOCK_SHADOW);
+	vmx_set_nmi_mask(vcpu, blocking & KILN_BLOCK_NMI);
+}
+
 static void inject(struct kiln_vcpu *vcpu, u32 info)
 {
 	vmcs_write32(VM_ENTRY_INTR_INFO_FIELD, info | INTR_INFO_VALID_MASK);
@@ -79,7 +65,7 @@ static void inject(struct kiln_vcpu *vcpu, u32 info)
 			  (info & INTR_INFO_INTR_TYPE_MASK) >> 8);
 }
 
-void vmx_inject_irq(struct kiln_vcpu *vcpu)
+static void inject_irq(struct kiln_vcpu *vcpu)
 {
 	u32 info = vcpu->irq_vector;
 
@@ -93,7 +79,7 @@ void vmx_inject_irq(struct kiln_vcpu *vcpu)
 	vcpu->stats.irq_injected++;
 }
 
-void vmx_inject_nmi(struct kiln_vcpu *vcpu)
+static void inject_nmi(struct kiln_vcpu *vcpu)
 {
 	if (!vmx_caps.vnmi)
 		to_vmx(vcpu)->vnmi_blocked = true;
@@ -103,7 +89,7 @@ void vmx_inject_nmi(struct kiln_vcpu *vcpu)
 	vcpu->stats.nmi_injected++;
 }
 
-void vmx_inject_exception(struct kiln_vcpu *vcpu)
+static void inject_exception(struct kiln_vcpu *vcpu)
 {
 	struct kiln_event *e = &vcpu->exception;
 	u32 info = e->vector;
@@ -121,6 +107,18 @@ void vmx_inject_exception(struct kiln_vcpu *vcpu)
 	}
 	inject(vcpu, info);
 	vcpu->stats.exception_injected++;
+}
+
+void vmx_inject(struct kiln_vcpu *vcpu, enum kiln_inject what)
+{
+	switch (what) {
+	case KILN_INJECT_EXCEPTION:
+		return inject_exception(vcpu);
+	case KILN_INJECT_NMI:
+		return inject_nmi(vcpu);
+	case KILN_INJECT_IRQ:
+		return inject_irq(vcpu);
+	}
 }
 
 /* The same fields mean the same in both directions, but for bit 12. */
@@ -228,32 +226,36 @@ void vmx_cancel_injection(struct kiln_vcpu *vcpu)
 		  vmcs_read32(VM_ENTRY_INSTRUCTION_LEN));
 }
 
-void vmx_irq_window(struct kiln_vcpu *vcpu)
+static void irq_window(struct vmx_vcpu *vmx)
 {
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-
 	if (vmx->irq_window)
 		return;
 	vmx->irq_window = true;
 	vmx_set_cpu_ctl(vmx, CPU_BASED_INTR_WINDOW_EXITING, 0);
 }
 
-void vmx_nmi_window(struct kiln_vcpu *vcpu)
+static void nmi_window(struct vmx_vcpu *vmx)
 {
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-
 	/*
 	 * Without virtual NMIs nothing tells when the guest is done with its
 	 * handler; the next chance is when it opens for interrupts.
 	 */
 	if (!vmx_caps.vnmi) {
-		vmx_irq_window(vcpu);
+		irq_window(vmx);
 		return;
 	}
 	if (vmx->nmi_window)
 		return;
 	vmx->nmi_window = true;
 	vmx_set_cpu_ctl(vmx, CPU_BASED_NMI_WINDOW_EXITING, 0);
+}
+
+void vmx_window(struct kiln_vcpu *vcpu, bool nmi)
+{
+	if (nmi)
+		nmi_window(to_vmx(vcpu));
+	else
+		irq_window(to_vmx(vcpu));
 }
 
 /**

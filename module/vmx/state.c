@@ -292,7 +292,7 @@ int vmx_set_msr(struct kiln_vcpu *vcpu, u32 msr, u64 val)
 }
 
 /* Instructions behind a secondary control are #UD while it is clear. */
-void vmx_cpuid_changed(struct kiln_vcpu *vcpu)
+static void cpuid_changed(struct kiln_vcpu *vcpu)
 {
 	const struct {
 		bool has;
@@ -314,12 +314,6 @@ void vmx_cpuid_changed(struct kiln_vcpu *vcpu)
 				 gated[i].has ? 0 : gated[i].bit);
 }
 
-void vmx_flush_tlb(struct kiln_vcpu *vcpu)
-{
-	/* Combined mappings go too, whatever their VPID (§29.4.3.1). */
-	vmx_invept(vmx_eptp(vcpu->vm));
-}
-
 void vmx_flush_tlb_guest(struct kiln_vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
@@ -329,7 +323,16 @@ void vmx_flush_tlb_guest(struct kiln_vcpu *vcpu)
 		vmx_invvpid(vmx->vpid);
 }
 
-void vmx_set_tsc(struct kiln_vcpu *vcpu)
+void vmx_flush_tlb(struct kiln_vcpu *vcpu, bool guest)
+{
+	/* INVEPT drops combined mappings, too, whatever their VPID (§29.4.3.1). */
+	if (guest)
+		vmx_flush_tlb_guest(vcpu);
+	else
+		vmx_invept(vmx_eptp(vcpu->vm));
+}
+
+static void set_tsc(struct kiln_vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
@@ -341,5 +344,19 @@ void vmx_set_tsc(struct kiln_vcpu *vcpu)
 		vmx_set_cpu2_ctl(vmx, SECONDARY_EXEC_TSC_SCALING, 0);
 	} else {
 		vmx_set_cpu2_ctl(vmx, 0, SECONDARY_EXEC_TSC_SCALING);
+	}
+}
+
+void vmx_refresh(struct kiln_vcpu *vcpu, enum kiln_refresh what)
+{
+	switch (what) {
+	case KILN_REFRESH_DR7:
+		return vmx_set_dr7(vcpu);
+	case KILN_REFRESH_TSC:
+		return set_tsc(vcpu);
+	case KILN_REFRESH_CPUID:
+		return cpuid_changed(vcpu);
+	case KILN_REFRESH_APIC:
+		return vmx_apic_mode(vcpu);
 	}
 }
