@@ -5,11 +5,14 @@
 check kernel/dev "" kernel_dir dev
 check kernel/stock "" kernel_dir stock
 check kernel/stock-6.12 "" kernel_dir stock-6.12
+check kernel/debug "kernel/dev" kernel_dir debug
 check build/launcher "" make launcher
 check build/selftests "kernel/dev" make -j2 selftests
 check build/module-dev "kernel/dev" build_module dev module
+check build/module-debug "kernel/debug" build_module debug module
 check build/module-stock "kernel/stock" build_module stock module
-check build/kunit "build/module-dev" build_module dev kunit
+check build/kunit-dev "build/module-dev" build_module dev kunit
+check build/kunit-debug "build/module-debug" build_module debug kunit
 
 check build/install "build/module-stock build/launcher" check_install
 
@@ -27,6 +30,12 @@ check_install() {
 	expect "leaves no file of ours" test -z "$(find "$dest" -name '*kiln*')"
 }
 
+# build_module KERNEL TARGET
 build_module() {
-	make -j2 "$2" KDIR="$(kernel_dir "$1")/build"
+	local log=$LOGS/${CHECK_NAME//\//.}.txt status
+	make -j2 "$2" KDIR="$(kernel_dir "$1")/build" >"$log" 2>&1
+	status=$?
+	cat "$log"
+	# Stack frames that KASAN makes too large, for one, show nowhere else.
+	[ $status = 0 ] && ! grep -q 'warning:' "$log"
 }

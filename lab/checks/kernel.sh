@@ -2,22 +2,35 @@
 # shellcheck shell=bash
 # KUnit and kselftest suites, in the dev kernel.
 
-check kunit "build/kunit" check_kunit
-check selftests/1-cpu "build/module-dev build/selftests build/launcher" check_selftests 1
-check selftests/2-cpus "build/module-dev build/selftests build/launcher" check_selftests 2
-check selftests/stock "build/module-stock build/selftests build/launcher" check_selftests_stock
+# The suites need no backend, only a kernel with KUnit.
+check kunit/intel-dev "build/kunit-dev" check_kunit intel dev
+check kunit/amd-debug "build/kunit-debug" check_kunit amd debug
+
+# CPU, kernel of the machine, its CPUs.
+while read -r cpu kernel cpus; do
+	! has_backend "$cpu" || check "selftests/$cpu-$kernel-${cpus}cpu" \
+		"build/module-$kernel build/selftests build/launcher" check_selftests "$cpu" "$kernel" "$cpus"
+done <<'END'
+intel dev 1
+intel dev 2
+intel stock 1
+amd debug 2
+amd dev 4
+amd stock 1
+END
 
 # One boot for all suites. The module leaves its results in debugfs; insmod says nothing about them.
+# check_kunit CPU KERNEL
 check_kunit() {
-	local release log=$LOGS/kunit.txt
-	release=$(cat "$(kernel_dir dev)/release")
-	"$LAB/vm" --timeout 900 --add "$BUILD/$release/kiln-kunit.ko" -- sh -c '
+	local release log=$LOGS/${CHECK_NAME//\//.}.txt
+	release=$(cat "$(kernel_dir "$2")/release")
+	"$LAB/vm" --cpu "$1" --kernel "$2" --no-load --timeout 900 --add "$BUILD/$release/kiln-kunit.ko" -- sh -c '
 		insmod /work/kiln-kunit.ko || exit
 		cat /sys/kernel/debug/kunit/*/results
 		rmmod kiln-kunit' >"$log"
-	expect "KUnit suites run without a report from the kernel" test $? = 0
+	expect "[$1 $2] KUnit suites run without a report from the kernel" test $? = 0
 	cat "$log"
-	kunit_results <"$log"
+	kunit_results "[$1 $2] " <"$log"
 }
 
 # Every *_test of build/selftests in one boot, each with its time limit, its TAP and its status between marks.
@@ -53,18 +66,11 @@ suite_results() {
 	expect "${prefix}kiln unloads afterwards" grep -qx '### unload 0' "$log"
 }
 
+# check_selftests CPU KERNEL CPUS
 check_selftests() {
-	local log=$LOGS/selftests-$1.txt
-	run_suites --cpus "$1" --timeout 1200 >"$log"
-	expect "[$1 CPU] suites run without a report from the kernel" test $? = 0
+	local log=$LOGS/${CHECK_NAME//\//.}.txt prefix="[$1 $2, $3 CPU] "
+	run_suites --cpu "$1" --kernel "$2" --cpus "$3" --timeout 1500 >"$log"
+	expect "${prefix}suites run without a report from the kernel" test $? = 0
 	cat "$log"
-	suite_results "[$1 CPU] " "$log"
-}
-
-check_selftests_stock() {
-	local log=$LOGS/selftests-stock.txt
-	run_suites --kernel stock --timeout 1500 >"$log"
-	expect "[stock] suites run without a report from the kernel" test $? = 0
-	cat "$log"
-	suite_results "[stock] " "$log"
+	suite_results "$prefix" "$log"
 }

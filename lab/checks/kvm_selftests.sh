@@ -11,13 +11,16 @@ KVM_OTHERS="kvm_binary_stats_test steal_time system_counter_offset_test cr4_cpui
 	set_memory_region_test xapic_state_test xapic_ipi_test xss_msr_test"
 
 check kvm-selftests/build "kernel/dev" kvm_selftests
-check kvm-selftests "kvm-selftests/build build/module-dev" check_kvm_selftests
+for cpu in $BACKENDS; do
+	check "kvm-selftests/$cpu" "kvm-selftests/build build/module-dev" check_kvm_selftests "$cpu"
+done
 
+# check_kvm_selftests CPU
 check_kvm_selftests() {
-	local dir test status log=$LOGS/kvm-selftests.txt
+	local dir test status log=$LOGS/kvm-selftests-$1.txt
 	dir=$(kvm_selftests)
 	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the lists are words
-	"$LAB/vm" --timeout 1200 --memory 2048 --add "$dir:/kvm" -- sh -c '
+	"$LAB/vm" --cpu "$1" --timeout 1200 --memory 2048 --add "$dir:/kvm" -- sh -c '
 		ln -s kiln /dev/kvm
 		echo 1 >/proc/sys/vm/overcommit_memory
 		for test; do
@@ -27,17 +30,17 @@ check_kvm_selftests() {
 			[ $status = 0 ] || tail -n 8 /tmp/log
 			echo "### $test $status"
 		done' sh $KVM_REQUIRED $KVM_OTHERS >"$log"
-	expect "KVM selftests run without a report from the kernel" test $? = 0
+	expect "[$1] KVM selftests run without a report from the kernel" test $? = 0
 	cat "$log"
 	for test in $KVM_REQUIRED; do
-		expect "KVM selftest $test" grep -qx "### $test 0" "$log"
+		expect "[$1] KVM selftest $test" grep -qx "### $test 0" "$log"
 	done
 	# An exit status of 4 is how these programs skip.
 	for status in 0:pass 4:skip; do
-		printf 'others that %s:' "${status#*:}"
+		printf '[%s] others that %s:' "$1" "${status#*:}"
 		for test in $KVM_OTHERS; do
 			! grep -qx "### $test ${status%:*}" "$log" || printf ' %s' "$test"
 		done
 		echo
-	done | tee "$LOGS/kvm-selftests-others.txt"
+	done | tee "$LOGS/kvm-selftests-others-$1.txt"
 }

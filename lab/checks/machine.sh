@@ -7,6 +7,10 @@ check lab/reports "kernel/dev" check_reports
 check lab/timeout "kernel/dev" check_timeout
 check lab/usage "" check_vm_usage
 check lab/stock-kvm "kernel/dev" check_stock_kvm
+check lab/deterministic "kernel/dev" check_deterministic
+check lab/iommu "kernel/stock" check_iommu
+check lab/start-dev "kernel/dev" check_start_time dev 5
+check lab/start-stock "kernel/stock" check_start_time stock 10
 
 # expect_status NAME STATUS COMMAND...
 expect_status() {
@@ -65,11 +69,46 @@ check_vm_usage() {
 	expect_status "9 CPUs are a usage error" 125 "$LAB/vm" --cpus 9 -- true
 	expect_status "an unknown kernel is a usage error" 125 "$LAB/vm" --kernel no-such-kernel --no-load -- true
 	expect_status "adding a missing file is a usage error" 125 "$LAB/vm" --add /no/such/file --no-load -- true
+	expect_status "--deterministic wants the AMD machine" 125 "$LAB/vm" --cpu intel --deterministic --no-load -- true
+	expect_status "--deterministic wants one CPU" 125 "$LAB/vm" --cpu amd --cpus 2 --deterministic --no-load -- true
+	expect_status "an unknown IOMMU is a usage error" 125 "$LAB/vm" --cpu amd --iommu via --no-load -- true
+	expect_status "an unknown vendor is a usage error" 125 "$LAB/vm" --cpu via --no-load -- true
+	expect_status "an option without its value is a usage error" 125 "$LAB/vm" --iommu
+	expect_status "lab/demo knows no other vendor" 125 "$LAB/demo" --cpu via
+	expect_status "lab/bench knows no other vendor" 125 "$LAB/bench" --cpu via
 }
 
-check_stock_kvm() {
-	expect "kvm-intel loads in the Intel machine" "$LAB/vm" --no-load --timeout 120 -- \
-		sh -c 'modprobe kvm-intel && test -c /dev/kvm'
-	expect "kvm-amd loads in the AMD machine" "$LAB/vm" --cpu amd --no-load --timeout 120 -- \
-		sh -c 'modprobe kvm-amd && test -c /dev/kvm'
+# Everything a deterministic machine does, to the microseconds in its log and to its random numbers.
+check_deterministic() {
+	local run
+	for run in 1 2; do
+		expect "deterministic run $run" "$LAB/vm" --cpu amd --deterministic --no-load --timeout 200 --log "$LOGS/repeat.$run" -- \
+			sh -c 'modprobe kvm-amd; cat /proc/sys/kernel/random/uuid; date; cat /proc/uptime' >"$LOGS/repeat.out.$run"
+	done
+	sed -i '/^#/d' "$LOGS"/repeat.out.[12]
+	expect "two runs say the same" cmp "$LOGS/repeat.out.1" "$LOGS/repeat.out.2"
+	expect "two runs log the same" cmp "$LOGS/repeat.1" "$LOGS/repeat.2"
+	expect "they say and log something" test -s "$LOGS/repeat.out.1" -a -s "$LOGS/repeat.1"
+}
+
+# The devices have to be there and, on a kernel with drivers for them, in use.
+check_iommu() {
+	local kind
+	for kind in intel amd; do
+		expect "--iommu $kind" "$LAB/vm" --cpu amd --iommu $kind --kernel stock --no-load --timeout 200 -- \
+			sh -c 'ls /sys/class/iommu/* && dmesg | grep -iE "remapping"'
+	done
+	expect "no IOMMU unless asked for" "$LAB/vm" --cpu amd --kernel stock --no-load --timeout 200 -- \
+		sh -c '! ls /sys/class/iommu/* 2>/dev/null'
+	expect_status "Bochs has none" 125 env KILN_MACHINE=bochs "$LAB/vm" --iommu intel --no-load -- true
+}
+
+# check_start_time KERNEL SECONDS: until COMMAND, and the end. In seconds of CPU, which on an idle machine is what it
+# takes, and on one that runs other checks beside stays that.
+check_start_time() {
+	local TIMEFORMAT='%U %S' used
+	used=$( (time "$LAB/vm" --cpu amd --kernel "$1" --no-load --timeout 120 -- true >/dev/null 2>&1) 2>&1 |
+		awk '{ printf "%d", ($1 + $2) * 1000 }')
+	expect "COMMAND is reached within $2 s on $1 (here $used ms)" test "$used" -lt $(($2 * 1000)) -a "$used" -gt 0
+	expect "on $1 with 4 CPUs" test "$("$LAB/vm" --cpu amd --cpus 4 --kernel "$1" --no-load --timeout 120 -- nproc)" = 4
 }

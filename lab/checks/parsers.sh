@@ -37,8 +37,8 @@ check_parsers() {
 			ok 1 a
 		END
 	parsed_as "TAP: no case at all fails" "tap_results x." "fail x.end (0 of 0 cases reported);" </dev/null
-	parsed_as "KUnit: cases are counted, suites and subcases are not" kunit_results \
-		"pass kunit s.good;fail kunit s.bad;skip kunit s.none;" <<-'END'
+	parsed_as "KUnit: cases are counted, suites and subcases are not" "kunit_results x." \
+		"pass x.kunit s.good;fail x.kunit s.bad;skip x.kunit s.none;" <<-'END'
 			KTAP version 1
 			1..1
 			    KTAP version 1
@@ -53,8 +53,8 @@ check_parsers() {
 			# Totals: pass:1 fail:1 skip:1 total:3
 			not ok 1 s
 		END
-	parsed_as "KUnit: a missing case fails" kunit_results \
-		"pass kunit s.a;fail kunit end (1 of 2 cases reported by 1 suites);" <<-'END'
+	parsed_as "KUnit: a missing case fails" "kunit_results x." \
+		"pass x.kunit s.a;fail x.kunit end (1 of 2 cases reported by 1 suites);" <<-'END'
 			    # Subtest: s
 			    1..2
 			    ok 1 a

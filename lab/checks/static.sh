@@ -5,6 +5,7 @@
 check static/spdx "" check_spdx
 check static/tree "" check_tree
 check static/shell "" check_shell
+check static/docs "" check_docs
 check static/launcher "build/launcher" check_launcher
 check static/checkpatch "kernel/dev" check_checkpatch
 check static/module-dev "kernel/dev" check_warnings dev
@@ -50,6 +51,10 @@ check_shell() {
 	for file in $(project_files | xargs grep -lE '^#!/bin/(ba)?sh|^# shellcheck shell=' | grep -v '\.S$'); do
 		expect "shellcheck $file" shellcheck -x -P "$LAB" -S style -e SC1090,SC1091 "$file"
 	done
+}
+
+check_docs() {
+	sphinx-build -W --keep-going -E -b html Documentation "$LOGS/html"
 }
 
 check_launcher() {

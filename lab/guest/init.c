@@ -7,7 +7,8 @@
  * port is as slow as a real one and cooks what passes through its tty. Port 0
  * carries the command's output byte for byte; port 1 carries the kernel log,
  * and lines that begin with LAB_MARK, which the kernel's "[time]" lines never
- * do: "start" when the command begins and "exit N" when it has ended.
+ * do: "start" when the command begins and "exit N" when it has ended. A kernel
+ * with kmemleak is searched for leaks in between.
  *
  * An interactive command gets /dev/ttyS1 as its terminal instead of port 0.
  */
@@ -41,6 +42,9 @@
 #define MODULE_FILE	"/lab/kiln.ko"		/* absent: nothing to load */
 #define MODULE_ARGS	"/lab/kiln.args"	/* its parameters */
 #define WORK_DIR	"/work"			/* files added to the image */
+
+#define KMEMLEAK	"/sys/kernel/debug/kmemleak"
+#define KMEMLEAK_AGE	6	/* seconds: it trusts no younger object to be lost */
 
 enum channel { OUTPUT = 0x378, LOG = 0x278 };	/* data port of each interface */
 
@@ -164,6 +168,35 @@ static int load_module(void)
 		sendf(OUTPUT, "lab: loading kiln.ko: %s\n", strerror(errno));
 	close(fd);
 	return error ? -1 : 0;
+}
+
+/*
+ * Documentation/dev-tools/kmemleak.rst: an object is a suspect if two scans in
+ * a row see the same content in it and no pointer to it. One that a CPU held
+ * only in a register just then is found again by the next scan.
+ */
+static void look_for_leaks(void)
+{
+	int leaks = open(KMEMLEAK, O_RDWR | O_CLOEXEC), pass;
+	char text[4096];
+	ssize_t len;
+
+	if (leaks < 0)
+		return;
+	for (pass = 0; pass < 3; pass++) {
+		if (pass == 1)
+			sleep(KMEMLEAK_AGE);
+		if (pass == 2 && pread(leaks, text, 1, 0) <= 0)
+			break;
+		if (write(leaks, "scan", 4) != 4) {
+			sendf(LOG, "kmemleak: Kernel memory leak detector disabled\n");
+			break;
+		}
+	}
+	lseek(leaks, 0, SEEK_SET);
+	while ((len = read(leaks, text, sizeof(text))) > 0)
+		send(LOG, text, len);
+	close(leaks);
 }
 
 static char **read_command(void)
@@ -317,6 +350,7 @@ int main(void)
 		sendf(OUTPUT, "lab: the image holds no command\n");
 	else if (!load_module())
 		status = run(argv, kmsg, access(TERMINAL_FILE, F_OK) == 0);
+	look_for_leaks();
 	drain_kmsg(kmsg);
 	sendf(LOG, LAB_MARK "exit %d\n", status);
 	sync();

@@ -68,9 +68,9 @@ tap_results() {
 		}' | awk -F '\t' '$1 == "skip" { print; next } { print $1 "\t" $2 }' >>"$RESULTS"
 }
 
-# kunit_results: KUnit's nested TAP on stdin, a result for each case of each suite.
+# kunit_results PREFIX: KUnit's nested TAP on stdin, a result for each case of each suite.
 kunit_results() {
-	awk '
+	awk -v prefix="$1" '
 		/# Subtest:/ && !/^        / { suite = $0; sub(/.*# Subtest: /, "", suite); suites++ }
 		/^    1\.\.[0-9]+/ { plan += substr($1, 4) }
 		/^    (not )?ok [0-9]+/ {
@@ -83,12 +83,12 @@ kunit_results() {
 				why = substr(name, RSTART + RLENGTH)
 				name = substr(name, 1, RSTART - 1)
 			}
-			printf kind == "skip" ? "%s\t%s\t%s\n" : "%s\t%s\n", kind, "kunit " suite "." name, why
+			printf kind == "skip" ? "%s\t%s\t%s\n" : "%s\t%s\n", kind, prefix "kunit " suite "." name, why
 			seen++
 		}
 		END {
 			if (!seen || seen < plan)
-				printf "fail\tkunit end (%d of %d cases reported by %d suites)\n", seen, plan, suites
+				printf "fail\t%skunit end (%d of %d cases reported by %d suites)\n", prefix, seen, plan, suites
 		}' >>"$RESULTS"
 }
 

@@ -5,11 +5,19 @@
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 LAB=$TOP/lab
 BUILD=$TOP/build
+# The vendors that kiln.ko has a backend for, the one whose machine is the quicker first: where `lab/demo` runs, and
+# which rows of the checks' tables become checks.
+BACKENDS="intel"
 CACHE=${KILN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kiln}
 LAB_STARTED=${LAB_STARTED:-$(date +%s)}
 export LAB_STARTED
 # depmod and modprobe live where a plain user does not look.
 PATH=$PATH:/usr/sbin:/sbin
+
+# has_backend intel|amd
+has_backend() {
+	[[ " $BACKENDS " = *" $1 "* ]]
+}
 
 # Progress goes to stderr, with the seconds since the first script of this run began.
 say() {

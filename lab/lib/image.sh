@@ -3,9 +3,11 @@
 # The initramfs of a lab machine: a base that depends on the kernel only and is cached, and an overlay with
 # what one run adds. The kernel unpacks cpio archives one after the other, so the image is both in a row.
 
-# pack TREE: the tree as a cpio archive, on stdout, owned by root.
+# pack TREE: the tree as a cpio archive, on stdout, owned by root. Equal trees give equal archives: a deterministic
+# machine would notice in its time of unpacking.
 pack() {
-	(cd "$1" && find . -mindepth 1 -print0 | LC_ALL=C sort -z | cpio --quiet -0 -o -H newc -R +0:+0)
+	find "$1" -exec touch -h -d @0 {} +
+	(cd "$1" && find . -mindepth 1 -print0 | LC_ALL=C sort -z | cpio --quiet --reproducible -0 -o -H newc -R +0:+0)
 }
 
 # guest_program NAME: prints the path of build/lab/NAME, a static program built from lab/guest/NAME.c.

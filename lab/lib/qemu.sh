@@ -21,14 +21,34 @@ kvm_nests_vmx() {
 	[ "$(cat "$answer")" = yes ]
 }
 
+# qemu_cpu: the arguments that say what executes the machine, one a line.
+qemu_cpu() {
+	if [ "$MACHINE" = kvm ]; then
+		printf '%s\n' -accel kvm -cpu host
+	elif [ -n "$DETERMINISTIC" ]; then
+		# An instruction is a nanosecond and nothing is random; idle time passes at once.
+		printf '%s\n' -accel "tcg,thread=single" -icount "shift=0,sleep=off" -rtc "base=2024-01-01,clock=vm" -seed 1 \
+			-cpu "${CPU_MODEL:-max},la57=off,rdrand=off,rdseed=off"
+	else
+		printf '%s\n' -accel "tcg,thread=multi" -cpu "${CPU_MODEL:-max},la57=off"
+	fi
+}
+
+# qemu_chipset: the arguments for the board, with --iommu if asked for. Both IOMMUs remap interrupts, for which the
+# I/O APIC has to be QEMU's own.
+qemu_chipset() {
+	case $IOMMU in
+	intel) printf '%s\n' -M "q35,kernel-irqchip=split" -device "intel-iommu,intremap=on,caching-mode=on" ;;
+	amd) printf '%s\n' -M "q35,kernel-irqchip=split" -device "amd-iommu,intremap=on" ;;
+	*) printf '%s\n' -M q35 ;;
+	esac
+}
+
 # qemu_prepare KERNEL_DIR INITRD CMDLINE: writes the command line of the machine to $RUN/qemu, NUL-separated.
 qemu_prepare() {
-	local dir=$1 initrd=$2 cmdline=$3 accel
-	case $MACHINE in
-	kvm) accel=(-accel kvm -cpu host) ;;
-	*) accel=(-accel "tcg,thread=multi" -cpu "${CPU_MODEL:-max},la57=off") ;;
-	esac
-	printf '%s\0' qemu-system-x86_64 "${accel[@]}" -M q35 -m "$MEMORY" -smp "$CPUS" \
+	local dir=$1 initrd=$2 cmdline=$3 board
+	mapfile -t board < <(qemu_cpu; qemu_chipset)
+	printf '%s\0' qemu-system-x86_64 "${board[@]}" -m "$MEMORY" -smp "$CPUS" \
 		-no-user-config -nodefaults -display none -no-reboot \
 		-kernel "$dir/vmlinux" -initrd "$initrd" -append "$cmdline" \
 		-chardev "file,id=com1,path=$RUN/serial" -serial chardev:com1 \

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# The debug kernel: a detector that sees nothing would make every green run on it worthless.
+
+check build/faults "kernel/debug" build_faults
+check lab/debug-amd "build/faults" check_debug amd
+check lab/debug-intel "build/faults" check_debug_intel
+
+build_faults() {
+	local out=$BUILD/lab/faults
+	mkdir -p "$out"
+	cp "$LAB"/guest/faults/* "$out/"
+	make -C "$(kernel_dir debug)/build" M="$out" modules
+}
+
+# What each fault's report says. KASAN's comes last: lockdep trusts itself no more after it.
+FAULTS=(
+	"lock-order:possible circular locking dependency"
+	"sleep-in-atomic:BUG: sleeping function called"
+	"undefined-shift:UBSAN: shift-out-of-bounds"
+	"list-twice:list_add double add"
+	"use-after-free:BUG: KASAN: (slab-)?use-after-free"
+)
+
+# check_debug CPU
+check_debug() {
+	local fault log=$LOGS/debug-$1.txt
+	expect "[$1 debug] without a fault a run is green" vm_with_faults "$1" "$log" none
+	expect "[$1 debug] KCOV and fault injection are there" grep -qx 'fail_page_alloc failslab kcov' "$log.out"
+	expect "[$1 debug] an allocation fails on demand" grep -qi 'memory' "$log.out"
+	vm_with_faults "$1" "$log" leak
+	expect "[$1 debug] a leak makes a run fail" test $? = 123
+	expect "[$1 debug] its report names who leaked" grep -q '\[faults\]' "$log"
+	vm_with_faults "$1" "$log" "${FAULTS[@]%%:*}"
+	expect "[$1 debug] faults make a run fail" test $? = 123
+	for fault in "${FAULTS[@]}"; do
+		expect "[$1 debug] ${fault%%:*} is reported" grep -qE "${fault#*:}" "$log"
+	done
+}
+
+# Bochs takes its time: that the kernel starts there, and that it is searched for leaks.
+check_debug_intel() {
+	local log=$LOGS/debug-intel.txt
+	vm_with_faults intel "$log" leak
+	expect "[intel debug] a leak makes a run fail" test $? = 123
+	expect "[intel debug] its report names who leaked" grep -q '\[faults\]' "$log"
+	expect "[intel debug] nothing else does" no_other_report "$log"
+}
+
+# no_other_report LOG
+no_other_report() {
+	! grep -vE '^unreferenced object' "$1" | grep -E "$REPORT"
+}
+
+# vm_with_faults CPU LOG FAULT...
+vm_with_faults() {
+	# shellcheck disable=SC2016 # for the shell of the machine
+	"$LAB/vm" --cpu "$1" --kernel debug --no-load --timeout 400 --log "$2" --add "$BUILD/lab/faults/faults.ko" -- sh -c '
+		cd /sys/kernel/debug && echo $(ls -d fail_page_alloc failslab kcov)
+		sh -c "echo 1 >/proc/self/make-it-fail; echo 1 >/proc/self/fail-nth; exec 3</etc/passwd" 2>&1
+		for fault; do
+			rmmod faults 2>/dev/null
+			insmod /work/faults.ko kind=$fault || exit
+		done' sh "${@:3}" >"$2.out"
+}
