@@ -387,19 +387,30 @@ static struct kiln_insn_memo *memo_of(struct kiln_vcpu *vcpu, u64 linear)
 	return &vcpu->memo[(linear ^ linear >> 6) & (KILN_INSN_MEMOS - 1)];
 }
 
-static bool recall(struct kiln_emul *e)
+/* What was decoded at @linear, if it would be decoded to the same again. */
+static struct kiln_insn_memo *recall(struct kiln_vcpu *vcpu, u64 linear,
+				     u8 cpl)
 {
-	struct kiln_vcpu *vcpu = e->vcpu;
-	struct kiln_insn_memo *m = memo_of(vcpu, e->ctxt.rip);
+	struct kiln_insn_memo *m = memo_of(vcpu, linear);
 
-	if (m->linear != e->ctxt.rip || m->cpl != e->ctxt.cpl ||
+	if (m->linear != linear || m->cpl != cpl ||
 	    m->cr3 != kiln_reg_read(vcpu, KILN_CR3) ||
 	    m->cr0 != vcpu->cr0 || m->cr4 != vcpu->cr4 ||
 	    m->efer != vcpu->efer ||
 	    !kiln_mmu_unchanged(&vcpu->vm->mmu, m->generation, m->word, m->nr))
-		return false;
-	e->ctxt.insn = m->insn;
-	return true;
+		return NULL;
+	return m;
+}
+
+unsigned int kiln_insn_known(struct kiln_vcpu *vcpu)
+{
+	struct kiln_insn_memo *m;
+
+	if (!(vcpu->efer & EFER_LMA) ||
+	    !(kiln_hw->get_cs_flags(vcpu) & KILN_CS_L))
+		return 0;
+	m = recall(vcpu, kiln_rip(vcpu), kiln_hw->get_cpl(vcpu));
+	return m ? m->insn.length : 0;
 }
 
 static bool remember_word(struct kiln_emul *e, struct kiln_mmu_word *w, u64 gpa,
@@ -459,9 +470,14 @@ static void remember(struct kiln_emul *e)
 enum emulate_result kiln_emul_fetch(struct kiln_emul *e)
 {
 	bool plain = e->ctxt.mode == EMU_MODE_LONG64;
+	struct kiln_insn_memo *m = NULL;
 	enum emulate_result r;
 
-	if (!plain || !recall(e)) {
+	if (plain)
+		m = recall(e->vcpu, e->ctxt.rip, e->ctxt.cpl);
+	if (m) {
+		e->ctxt.insn = m->insn;
+	} else {
 		r = emulate_fetch_insn(&e->ctxt, e->bytes, &e->len);
 		if (r != EMU_DONE)
 			return r;

@@ -206,6 +206,10 @@ extern struct kiln_hw *kiln_hw;
 extern struct kiln_hw vmx_hw;
 extern struct kiln_hw svm_hw;
 
+/* Who holds the extension, as far as can be told: for a message. IRQs off. */
+const char *kiln_likely_owner(void);
+extern struct kiln_hw svm_hw;
+
 /* Can an external interrupt be injected at the next entry? */
 static inline bool kiln_irq_allowed(struct kiln_vcpu *vcpu)
 {

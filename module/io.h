@@ -166,6 +166,18 @@ enum emulate_result kiln_emul_xlate(struct kiln_emul *e, u64 linear,
 				    u32 access, u64 *gpa);
 
 /**
+ * kiln_insn_known() - the length of the instruction at RIP, if it is known
+ * @vcpu: the vCPU
+ *
+ * It is if kiln_emul_fetch() has decoded it before, in 64-bit mode, and neither
+ * its bytes nor its translation changed since.
+ *
+ * Return: in bytes, or 0.
+ * Context: IRQs may be off; does not sleep.
+ */
+unsigned int kiln_insn_known(struct kiln_vcpu *vcpu);
+
+/**
  * kiln_insn_bytes() - the bytes at RIP, for a report
  * @vcpu: the vCPU
  * @buf: at least EMU_INSN_MAX

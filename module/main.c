@@ -5,7 +5,7 @@
  * How to read the module: a program opens /dev/kiln (here), makes a VM of it
  * (vm.c) and vCPUs of that (vcpu.c), describes memory (mmu/), interrupt chips
  * (irqchip/) and registers (state.c and its neighbours), and calls KVM_RUN
- * (run.c), which enters the guest through a backend (hw.h, vmx/) and handles
+ * (run.c), which enters the guest through a backend (hw.h, vmx/, svm/) and handles
  * what it comes back for: port and device accesses (pio.c, mmio.c, emulate/),
  * memory faults (mmu/), MSRs, CPUID. Arrows point down only.
  */
@@ -44,6 +44,26 @@ static int users;			/* VMs; under hw_lock */
 static bool want_on;			/* CPUs that come up enter VMX */
 static bool hook_set;			/* our emergency callback is registered */
 static DEFINE_PER_CPU(bool, hw_on);	/* IRQs off on that CPU */
+
+const char *kiln_likely_owner(void)
+{
+	static const struct {
+		const char *symbol, *owner;
+	} owners[] = {
+		{ "kvm_init",
+		  "KVM (a guest is running, or kvm.enable_virt_at_load is set)" },
+		{ "SUPR0Printf", "vboxdrv (VirtualBox)" },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(owners); i++) {
+		if (__symbol_get(owners[i].symbol)) {
+			__symbol_put(owners[i].symbol);
+			return owners[i].owner;
+		}
+	}
+	return "a hypervisor kiln does not know";
+}
 
 static void cpu_on(void *err)
 {
@@ -299,7 +319,7 @@ static struct miscdevice dev = {
 
 /* ------------------------------------------------------- load and unload */
 
-static struct kiln_hw *const backends[] = { &vmx_hw };
+static struct kiln_hw *const backends[] = { &vmx_hw, &svm_hw };
 
 static int pick_backend(void)
 {
@@ -311,7 +331,7 @@ static int pick_backend(void)
 			return kiln_hw->setup();
 		}
 	}
-	pr_err("this CPU has no virtualization extension kiln can use (Intel VMX), or the firmware hides it\n");
+	pr_err("this CPU has no virtualization extension kiln can use (Intel VMX or AMD SVM), or the firmware hides it\n");
 	return -EOPNOTSUPP;
 }
 

@@ -107,6 +107,29 @@ void kiln_pt_format_ept(struct kiln_pt_format *fmt, bool ad, bool huge_2m,
 			bool huge_1g);
 
 /**
+ * kiln_pt_format_npt() - describe the entries of AMD's nested page tables
+ * @fmt: filled in
+ * @levels: 4 or 5, as many as the host's own page tables have (APM vol. 2
+ *	§15.25.3)
+ * @huge_1g: CPUID Fn8000_0001_EDX has 1-Gbyte pages
+ *
+ * Write-back tables; encrypted where the host encrypts its memory.
+ */
+void kiln_pt_format_npt(struct kiln_pt_format *fmt, u8 levels, bool huge_1g);
+
+/**
+ * kiln_pt_format_npt_of() - the same, for a machine that is described
+ * @fmt: filled in
+ * @levels: 4 or 5
+ * @huge_1g: 1-Gbyte pages
+ * @phys_bits: width of a physical address, CPUID Fn8000_0008_EAX[7:0]
+ * @encryption: the address bit that means encryption, or 0
+ * @mask: @encryption if it is in use, else 0
+ */
+void kiln_pt_format_npt_of(struct kiln_pt_format *fmt, u8 levels, bool huge_1g,
+			   unsigned int phys_bits, u64 encryption, u64 mask);
+
+/**
  * struct kiln_pt - one radix tree; see pgtable.h
  * @fmt: [c] format of its entries
  * @root: [c] the top-level table

@@ -200,26 +200,6 @@ bool vmx_vmcs_load(struct vmx_vcpu *vmx, int cpu)
 	return moved;
 }
 
-static const char *likely_owner(void)
-{
-	static const struct {
-		const char *symbol, *owner;
-	} owners[] = {
-		{ "kvm_init",
-		  "kvm_intel (KVM; a guest is running, or kvm.enable_virt_at_load is set)" },
-		{ "SUPR0Printf", "vboxdrv (VirtualBox)" },
-	};
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(owners); i++) {
-		if (__symbol_get(owners[i].symbol)) {
-			__symbol_put(owners[i].symbol);
-			return owners[i].owner;
-		}
-	}
-	return "a hypervisor kiln does not know";
-}
-
 /* VMX must be on in IA32_FEATURE_CONTROL; if it is unlocked we may do it. */
 static bool feature_control_ok(void)
 {
@@ -268,7 +248,7 @@ int vmx_cpu_enable(void)
 	}
 	if (cr4_read_shadow() & X86_CR4_VMXE) {
 		pr_err("CPU %d: VMX is in use by another hypervisor, likely %s\n",
-		       raw_smp_processor_id(), likely_owner());
+		       raw_smp_processor_id(), kiln_likely_owner());
 		return -EBUSY;
 	}
 	/* Processor Trace ends here on CPUs that cannot have both (§A.6). */

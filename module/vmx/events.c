@@ -10,15 +10,26 @@
 #include "trace.h"
 #include "vmx.h"
 
+/*
+ * NMIs reach the guest by injection only, so that a mask nobody set is none.
+ * Bochs enters a guest with the mask of the one that ran there before.
+ */
+static bool nmi_masked(struct vmx_vcpu *vmx, u32 info)
+{
+	if (!vmx_caps.vnmi)
+		return vmx->vnmi_blocked;
+	if (!(info & GUEST_INTR_STATE_NMI))
+		vmx->nmi_seen = false;
+	return vmx->nmi_seen;
+}
+
 u32 vmx_get_blocking(struct kiln_vcpu *vcpu)
 {
 	u32 info = vmcs_read32(GUEST_INTERRUPTIBILITY_INFO);
-	bool nmi = vmx_caps.vnmi ? info & GUEST_INTR_STATE_NMI :
-				   to_vmx(vcpu)->vnmi_blocked;
 
 	return (info & GUEST_INTR_STATE_STI ? KILN_BLOCK_STI : 0) |
 	       (info & GUEST_INTR_STATE_MOV_SS ? KILN_BLOCK_MOV_SS : 0) |
-	       (nmi ? KILN_BLOCK_NMI : 0);
+	       (nmi_masked(to_vmx(vcpu), info) ? KILN_BLOCK_NMI : 0);
 }
 
 void vmx_set_shadow(struct kiln_vcpu *vcpu, u32 shadow)
@@ -43,6 +54,7 @@ void vmx_set_nmi_mask(struct kiln_vcpu *vcpu, bool masked)
 		to_vmx(vcpu)->vnmi_blocked = masked;
 		return;
 	}
+	to_vmx(vcpu)->nmi_seen = masked;
 	info = vmcs_read32(GUEST_INTERRUPTIBILITY_INFO);
 	if (masked)
 		info |= GUEST_INTR_STATE_NMI;
@@ -85,6 +97,7 @@ static void inject_nmi(struct kiln_vcpu *vcpu)
 		to_vmx(vcpu)->vnmi_blocked = true;
 	else
 		vmx_set_nmi_mask(vcpu, false);
+	to_vmx(vcpu)->nmi_seen = true;
 	inject(vcpu, X86_TRAP_NMI | INTR_TYPE_NMI_INTR);
 	vcpu->stats.nmi_injected++;
 }

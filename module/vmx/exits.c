@@ -8,37 +8,13 @@
 #include <linux/kvm.h>
 #include <linux/nospec.h>
 
-#include "cpuid.h"
 #include "death.h"
+#include "exits.h"
 #include "io.h"
-#include "msr.h"
 #include "run.h"
 #include "state.h"
 #include "trace.h"
 #include "vmx.h"
-
-#define DR7_GD	BIT(13)		/* general detect, §18.2.4 */
-
-static int skip(struct kiln_vcpu *vcpu)
-{
-	vmx_skip_insn(vcpu);
-	return KILN_RESUME;
-}
-
-static int gp_or_skip(struct kiln_vcpu *vcpu, int gp)
-{
-	if (gp) {
-		kiln_inject_gp(vcpu, 0);
-		return KILN_RESUME;
-	}
-	return skip(vcpu);
-}
-
-static int undefined(struct kiln_vcpu *vcpu)
-{
-	kiln_inject_ud(vcpu);
-	return KILN_RESUME;
-}
 
 /* The host took its interrupt when IRQs were switched on. */
 static int handle_external_interrupt(struct kiln_vcpu *vcpu)
@@ -124,31 +100,6 @@ static int handle_task_switch(struct kiln_vcpu *vcpu)
 			vmcs_readl(EXIT_QUALIFICATION) & 0xffff);
 }
 
-static int handle_hlt(struct kiln_vcpu *vcpu)
-{
-	vmx_skip_insn(vcpu);
-	return kiln_halt(vcpu);
-}
-
-/* Caches stay coherent on x86 and no device of ours bypasses them. */
-static int handle_cache_flush(struct kiln_vcpu *vcpu)
-{
-	return skip(vcpu);
-}
-
-static int handle_rdpmc(struct kiln_vcpu *vcpu)
-{
-	/* No counters are offered, so no index is valid. */
-	kiln_inject_gp(vcpu, 0);
-	return KILN_RESUME;
-}
-
-static int handle_vmcall(struct kiln_vcpu *vcpu)
-{
-	kiln_hypercall(vcpu);
-	return skip(vcpu);
-}
-
 /* §28.2.1 table 28-3 */
 #define CR_NUM(q)	((q) & 0xf)
 #define CR_TYPE(q)	(((q) >> 4) & 3)
@@ -157,93 +108,30 @@ static int handle_vmcall(struct kiln_vcpu *vcpu)
 
 enum { CR_MOV_TO, CR_MOV_FROM, CR_CLTS, CR_LMSW_TYPE };
 
-static int mov_to_cr(struct kiln_vcpu *vcpu, int cr, u64 val)
-{
-	u64 old;
-	int gp;
-
-	/* Outside 64-bit mode the operand is 32 bits wide. */
-	if (!(vcpu->efer & EFER_LMA) ||
-	    !(vmcs_read32(GUEST_CS_AR_BYTES) & VMX_AR_L_MASK))
-		val = (u32)val;
-	switch (cr) {
-	case 0:
-		return gp_or_skip(vcpu, kiln_set_cr0(vcpu, val));
-	case 3:
-		return gp_or_skip(vcpu, kiln_set_cr3(vcpu, val));
-	case 4:
-		return gp_or_skip(vcpu, kiln_set_cr4(vcpu, val));
-	case 8:
-		old = kiln_get_cr8(vcpu);
-		gp = kiln_set_cr8(vcpu, val);
-		gp_or_skip(vcpu, gp);
-		/* User space's APIC wants to know when the bar is lowered. */
-		if (!gp && !vcpu->lapic && val < old) {
-			vcpu->run->exit_reason = KVM_EXIT_SET_TPR;
-			return KILN_EXIT_USER;
-		}
-		return KILN_RESUME;
-	}
-	return undefined(vcpu);
-}
-
 static int handle_cr(struct kiln_vcpu *vcpu)
 {
 	unsigned long qual = vmcs_readl(EXIT_QUALIFICATION);
 	int cr = CR_NUM(qual), reg = CR_REG(qual);
-	u64 cr0 = vcpu->cr0;
 
-	vcpu->stats.cr_access++;
 	switch (CR_TYPE(qual)) {
 	case CR_MOV_TO:
-		return mov_to_cr(vcpu, cr, kiln_reg_read(vcpu, reg));
+		return kiln_exit_mov_to_cr(vcpu, cr, kiln_reg_read(vcpu, reg));
 	case CR_MOV_FROM:
-		if (cr == 3)
-			kiln_reg_write(vcpu, reg, kiln_reg_read(vcpu, KILN_CR3));
-		else
-			kiln_reg_write(vcpu, reg, kiln_get_cr8(vcpu));
-		return skip(vcpu);
+		return kiln_exit_mov_from_cr(vcpu, cr, reg);
 	case CR_CLTS:
-		kiln_set_cr0(vcpu, cr0 & ~X86_CR0_TS);
-		return skip(vcpu);
+		return kiln_exit_clts(vcpu);
 	default:
-		/* LMSW sets the low four bits and cannot clear PE. */
-		cr0 = (cr0 & ~0xeull) | (CR_LMSW(qual) & 0xf);
-		return gp_or_skip(vcpu, kiln_set_cr0(vcpu, cr0));
+		return kiln_exit_lmsw(vcpu, CR_LMSW(qual));
 	}
 }
 
 static int handle_dr(struct kiln_vcpu *vcpu)
 {
 	unsigned long qual = vmcs_readl(EXIT_QUALIFICATION);
-	int dr = qual & DEBUG_REG_ACCESS_NUM;
-	int reg = DEBUG_REG_ACCESS_REG(qual);
-	u64 val;
-	int r;
 
-	vcpu->stats.dr_access++;
-	if ((dr == 4 || dr == 5) && (vcpu->cr4 & X86_CR4_DE))
-		return undefined(vcpu);
-	if (vmx_get_cpl(vcpu)) {
-		kiln_inject_gp(vcpu, 0);
-		return KILN_RESUME;
-	}
-	if (vcpu->dr7 & DR7_GD) {
-		vcpu->dr7 &= ~DR7_GD;
-		vmx_set_dr7(vcpu);
-		kiln_inject_db(vcpu, BIT(13));
-		return KILN_RESUME;
-	}
-	if (qual & DEBUG_REG_ACCESS_TYPE) {
-		if (kiln_get_dr(vcpu, dr, &val))
-			return undefined(vcpu);
-		kiln_reg_write(vcpu, reg, val);
-		return skip(vcpu);
-	}
-	r = kiln_set_dr(vcpu, dr, kiln_reg_read(vcpu, reg));
-	if (r == KILN_DR_UD)
-		return undefined(vcpu);
-	return gp_or_skip(vcpu, r);
+	return kiln_exit_mov_dr(vcpu, qual & DEBUG_REG_ACCESS_NUM,
+				DEBUG_REG_ACCESS_REG(qual),
+				qual & DEBUG_REG_ACCESS_TYPE);
 }
 
 static int handle_io(struct kiln_vcpu *vcpu)
@@ -253,40 +141,6 @@ static int handle_io(struct kiln_vcpu *vcpu)
 	/* Bits as in §28.2.1 table 28-5. */
 	return kiln_pio(vcpu, (qual >> 16) & 0xffff, (qual & 7) + 1,
 			qual & BIT(3), qual & BIT(4));
-}
-
-/* The fast path found nothing to read. */
-static int handle_rdmsr(struct kiln_vcpu *vcpu)
-{
-	vcpu->stats.msr_read++;
-	trace_kiln_msr(vcpu->id, false, vcpu->regs[KILN_RCX], 0, true);
-	kiln_inject_gp(vcpu, 0);
-	return KILN_RESUME;
-}
-
-static int handle_wrmsr(struct kiln_vcpu *vcpu)
-{
-	u32 index = vcpu->regs[KILN_RCX];
-	u64 val = kiln_edx_eax(vcpu);
-	int gp;
-
-	vcpu->stats.msr_write++;
-	gp = kiln_msr_set(vcpu, index, val, false);
-	trace_kiln_msr(vcpu->id, true, index, val, gp);
-	return gp_or_skip(vcpu, gp);
-}
-
-/* Not offered by CPUID, so the guest gets what a CPU without it does. */
-static int handle_undefined(struct kiln_vcpu *vcpu)
-{
-	return undefined(vcpu);
-}
-
-static int handle_pause(struct kiln_vcpu *vcpu)
-{
-	vcpu->stats.pause++;
-	kiln_spin(vcpu);
-	return skip(vcpu);
 }
 
 /* The TPR fell below the priority of what waits: look again. */
@@ -308,16 +162,6 @@ static int handle_apic_write(struct kiln_vcpu *vcpu)
 	vcpu->stats.apic_access++;
 	lapic_write_trap(vcpu, vmcs_readl(EXIT_QUALIFICATION) & 0xff0);
 	return KILN_RESUME;
-}
-
-static int handle_xsetbv(struct kiln_vcpu *vcpu)
-{
-	if (vmx_get_cpl(vcpu)) {
-		kiln_inject_gp(vcpu, 0);
-		return KILN_RESUME;
-	}
-	return gp_or_skip(vcpu, kiln_xcr_set(vcpu, vcpu->regs[KILN_RCX],
-					     kiln_edx_eax(vcpu)));
 }
 
 static int handle_preemption_timer(struct kiln_vcpu *vcpu)
@@ -368,41 +212,41 @@ static int (*const handlers[])(struct kiln_vcpu *vcpu) = {
 	[EXIT_REASON_INTERRUPT_WINDOW] = handle_irq_window,
 	[EXIT_REASON_NMI_WINDOW] = handle_nmi_window,
 	[EXIT_REASON_TASK_SWITCH] = handle_task_switch,
-	[EXIT_REASON_HLT] = handle_hlt,
-	[EXIT_REASON_INVD] = handle_cache_flush,
-	[EXIT_REASON_RDPMC] = handle_rdpmc,
-	[EXIT_REASON_VMCALL] = handle_vmcall,
-	[EXIT_REASON_VMCLEAR] = handle_undefined,
-	[EXIT_REASON_VMLAUNCH] = handle_undefined,
-	[EXIT_REASON_VMPTRLD] = handle_undefined,
-	[EXIT_REASON_VMPTRST] = handle_undefined,
-	[EXIT_REASON_VMREAD] = handle_undefined,
-	[EXIT_REASON_VMRESUME] = handle_undefined,
-	[EXIT_REASON_VMWRITE] = handle_undefined,
-	[EXIT_REASON_VMOFF] = handle_undefined,
-	[EXIT_REASON_VMON] = handle_undefined,
+	[EXIT_REASON_HLT] = kiln_exit_hlt,
+	[EXIT_REASON_INVD] = kiln_exit_cache_flush,
+	[EXIT_REASON_RDPMC] = kiln_exit_rdpmc,
+	[EXIT_REASON_VMCALL] = kiln_exit_hypercall,
+	[EXIT_REASON_VMCLEAR] = kiln_exit_ud,
+	[EXIT_REASON_VMLAUNCH] = kiln_exit_ud,
+	[EXIT_REASON_VMPTRLD] = kiln_exit_ud,
+	[EXIT_REASON_VMPTRST] = kiln_exit_ud,
+	[EXIT_REASON_VMREAD] = kiln_exit_ud,
+	[EXIT_REASON_VMRESUME] = kiln_exit_ud,
+	[EXIT_REASON_VMWRITE] = kiln_exit_ud,
+	[EXIT_REASON_VMOFF] = kiln_exit_ud,
+	[EXIT_REASON_VMON] = kiln_exit_ud,
 	[EXIT_REASON_CR_ACCESS] = handle_cr,
 	[EXIT_REASON_DR_ACCESS] = handle_dr,
 	[EXIT_REASON_IO_INSTRUCTION] = handle_io,
-	[EXIT_REASON_MSR_READ] = handle_rdmsr,
-	[EXIT_REASON_MSR_WRITE] = handle_wrmsr,
-	[EXIT_REASON_MWAIT_INSTRUCTION] = handle_undefined,
-	[EXIT_REASON_MONITOR_INSTRUCTION] = handle_undefined,
-	[EXIT_REASON_PAUSE_INSTRUCTION] = handle_pause,
+	[EXIT_REASON_MSR_READ] = kiln_exit_rdmsr,
+	[EXIT_REASON_MSR_WRITE] = kiln_exit_wrmsr,
+	[EXIT_REASON_MWAIT_INSTRUCTION] = kiln_exit_ud,
+	[EXIT_REASON_MONITOR_INSTRUCTION] = kiln_exit_ud,
+	[EXIT_REASON_PAUSE_INSTRUCTION] = kiln_exit_pause,
 	[EXIT_REASON_TPR_BELOW_THRESHOLD] = handle_tpr,
 	[EXIT_REASON_EOI_INDUCED] = handle_eoi_induced,
 	[EXIT_REASON_EPT_VIOLATION] = handle_ept_violation,
 	[EXIT_REASON_EPT_MISCONFIG] = handle_ept_misconfig,
-	[EXIT_REASON_INVEPT] = handle_undefined,
-	[EXIT_REASON_RDTSCP] = handle_undefined,
+	[EXIT_REASON_INVEPT] = kiln_exit_ud,
+	[EXIT_REASON_RDTSCP] = kiln_exit_ud,
 	[EXIT_REASON_PREEMPTION_TIMER] = handle_preemption_timer,
-	[EXIT_REASON_INVVPID] = handle_undefined,
-	[EXIT_REASON_WBINVD] = handle_cache_flush,
-	[EXIT_REASON_XSETBV] = handle_xsetbv,
+	[EXIT_REASON_INVVPID] = kiln_exit_ud,
+	[EXIT_REASON_WBINVD] = kiln_exit_cache_flush,
+	[EXIT_REASON_XSETBV] = kiln_exit_xsetbv,
 	[EXIT_REASON_APIC_WRITE] = handle_apic_write,
-	[EXIT_REASON_INVPCID] = handle_undefined,
-	[EXIT_REASON_ENCLS] = handle_undefined,
-	[EXIT_REASON_VMFUNC] = handle_undefined,
+	[EXIT_REASON_INVPCID] = kiln_exit_ud,
+	[EXIT_REASON_ENCLS] = kiln_exit_ud,
+	[EXIT_REASON_VMFUNC] = kiln_exit_ud,
 };
 
 /*
@@ -421,11 +265,11 @@ static int dispatch(struct kiln_vcpu *vcpu, u32 reason)
 	case EXIT_REASON_IO_INSTRUCTION:
 		return handle_io(vcpu);
 	case EXIT_REASON_MSR_READ:
-		return handle_rdmsr(vcpu);
+		return kiln_exit_rdmsr(vcpu);
 	case EXIT_REASON_MSR_WRITE:
-		return handle_wrmsr(vcpu);
+		return kiln_exit_wrmsr(vcpu);
 	case EXIT_REASON_HLT:
-		return handle_hlt(vcpu);
+		return kiln_exit_hlt(vcpu);
 	}
 	if (likely(reason < ARRAY_SIZE(handlers))) {
 		reason = array_index_nospec(reason, ARRAY_SIZE(handlers));

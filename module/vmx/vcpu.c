@@ -218,6 +218,7 @@ void vmx_vcpu_reset(struct kiln_vcpu *vcpu, bool init)
 	vmcs_write32(VM_ENTRY_INTR_INFO_FIELD, 0);
 	vmx->injected = false;
 	vmx->vnmi_blocked = false;
+	vmx->nmi_seen = false;
 	vmx_apic_mode(vcpu);
 	vmx_flush_tlb_guest(vcpu);
 }
@@ -265,6 +266,7 @@ struct kiln_hw vmx_hw = {
 	.name = "Intel VMX",
 	.vendor = KILN_VENDOR_INTEL,
 	.vcpu_size = sizeof(struct vmx_vcpu),
+	.tsc_ratio_bits = 48,
 	.supported = vmx_supported,
 	.setup = vmx_setup,
 	.unsetup = vmx_cpu_unsetup,

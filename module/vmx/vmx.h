@@ -93,6 +93,7 @@ struct vmx_vcpu {
 	bool irq_window;		/* [t] control bit as in the VMCS */
 	bool nmi_window;		/* [t] */
 	bool vnmi_blocked;		/* [t] soft NMI mask without vnmi */
+	bool nmi_seen;			/* [t] NMIs may be masked, with vnmi */
 	bool injected;			/* [t] the entry delivered an event */
 	u32 exit_reason;		/* [t] of the latest exit */
 	u32 idt_info;			/* [t] */

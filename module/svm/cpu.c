@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * SVM on a CPU: what it can do, switching it on and off, and who gets which
+ * ASID. Comes in: module load, CPU hotplug, first and last VM, crash.
+ *
+ * ASIDs are a CPU's own affair: each hands them out in order and never twice
+ * within a generation. When they run out the generation ends, everything
+ * tagged is flushed, and each vCPU gets a new one when it next comes by
+ * (§15.16). So a vCPU that changes CPUs needs no flush, and no two CPUs have
+ * to agree on anything.
+ */
+#define pr_fmt(fmt) "kiln: " fmt
+
+#include <linux/cpufeature.h>
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/mem_encrypt.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <asm/cpufeature.h>
+#include <asm/msr.h>
+#include <asm/perf_event.h>
+
+#include "svm.h"
+
+#define CPUID_SVM	0x8000000a
+
+struct svm_caps svm_caps;
+
+static bool svm_verify;
+module_param(svm_verify, bool, 0444);
+MODULE_PARM_DESC(svm_verify,
+		 "Check at each VMRUN what emulators ignore: clean bits, ASIDs, reserved fields (slow)");
+
+struct svm_cpu {
+	struct page *hsave;	/* the processor's own: VM_HSAVE_PA */
+	struct page *host;	/* what VMSAVE saved of the host */
+	u64 generation;
+	u32 next_asid;
+	u64 tsc_ratio;
+};
+
+static DEFINE_PER_CPU(struct svm_cpu, svm_cpu);
+static struct page *iopm;
+
+#define IOPM_ORDER	get_order(3 * PAGE_SIZE)
+
+bool svm_supported(void)
+{
+	return boot_cpu_has(X86_FEATURE_SVM);
+}
+
+u64 svm_iopm_pa(void)
+{
+	return __sme_set(page_to_phys(iopm));
+}
+
+/* Preemption off. */
+u64 svm_host_area_pa(void)
+{
+	return __sme_set(page_to_phys(this_cpu_read(svm_cpu.host)));
+}
+
+/* The features are the host kernel's: it may have switched some off. */
+static void caps_init(struct svm_caps *c)
+{
+	*c = (struct svm_caps) {
+		.nr_asids = cpuid_ebx(CPUID_SVM),
+		.nrips = boot_cpu_has(X86_FEATURE_NRIPS),
+		.decode = boot_cpu_has(X86_FEATURE_DECODEASSISTS),
+		.flush_by_asid = boot_cpu_has(X86_FEATURE_FLUSHBYASID),
+		.clean = boot_cpu_has(X86_FEATURE_VMCBCLEAN),
+		.tsc_ratio = boot_cpu_has(X86_FEATURE_TSCRATEMSR),
+		.pause_filter = boot_cpu_has(X86_FEATURE_PAUSEFILTER),
+		.pause_thresh = boot_cpu_has(X86_FEATURE_PFTHRESHOLD),
+		.vgif = boot_cpu_has(X86_FEATURE_VGIF),
+		/* CPUID Fn8000_000A_EDX[25], newer than some kernels. */
+		.vnmi = cpuid_edx(CPUID_SVM) & BIT(25),
+		.rdtscp = boot_cpu_has(X86_FEATURE_RDTSCP) ||
+			  boot_cpu_has(X86_FEATURE_RDPID),
+		.invpcid = boot_cpu_has(X86_FEATURE_INVPCID),
+		.xsave = boot_cpu_has(X86_FEATURE_OSXSAVE),
+		.verify = svm_verify,
+	};
+}
+
+static int requirements(const struct svm_caps *c)
+{
+	u64 vm_cr;
+
+	if (!rdmsrl_safe(MSR_VM_CR, &vm_cr) &&
+	    vm_cr & SVM_VM_CR_SVM_DIS_MASK) {
+		pr_err("SVM is switched off by the firmware (VM_CR.SVMDIS); switch on virtualization (SVM, AMD-V) in its set-up\n");
+		return -EOPNOTSUPP;
+	}
+	if (!boot_cpu_has(X86_FEATURE_NPT)) {
+		pr_err("this CPU's SVM lacks nested paging (NPT)\n");
+		return -EOPNOTSUPP;
+	}
+	if (c->nr_asids < 2) {
+		pr_err("this CPU's SVM has no ASID for guests\n");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+void svm_unsetup(void)
+{
+	struct svm_cpu *c;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		c = per_cpu_ptr(&svm_cpu, cpu);
+		if (c->hsave)
+			__free_page(c->hsave);
+		if (c->host)
+			__free_page(c->host);
+		c->hsave = NULL;
+		c->host = NULL;
+	}
+	if (iopm)
+		__free_pages(iopm, IOPM_ORDER);
+	iopm = NULL;
+}
+
+static int alloc_pages_of_cpus(void)
+{
+	struct svm_cpu *c;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		c = per_cpu_ptr(&svm_cpu, cpu);
+		c->hsave = alloc_pages_node(cpu_to_node(cpu),
+					    GFP_KERNEL | __GFP_ZERO, 0);
+		c->host = alloc_pages_node(cpu_to_node(cpu),
+					   GFP_KERNEL | __GFP_ZERO, 0);
+		if (!c->hsave || !c->host)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int svm_setup(void)
+{
+	int r;
+
+	caps_init(&svm_caps);
+	r = requirements(&svm_caps);
+	if (r)
+		return r;
+	/* A set bit intercepts the port; 12 KiB (§15.10.1). */
+	iopm = alloc_pages(GFP_KERNEL, IOPM_ORDER);
+	if (!iopm)
+		return -ENOMEM;
+	memset(page_address(iopm), 0xff, PAGE_SIZE << IOPM_ORDER);
+	r = alloc_pages_of_cpus();
+	if (r) {
+		svm_unsetup();
+		return r;
+	}
+	svm_hw.has_xsaves = boot_cpu_has(X86_FEATURE_XSAVES);
+	svm_hw.has_tsc_scaling = svm_caps.tsc_ratio;
+	svm_hw.has_rdtscp = svm_caps.rdtscp;
+	svm_hw.has_invpcid = svm_caps.invpcid;
+	return 0;
+}
+
+int svm_cpu_enable(void)
+{
+	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
+	u64 efer;
+
+	rdmsrl(MSR_EFER, efer);
+	if (efer & EFER_SVME) {
+		pr_err("CPU %d: SVM is in use by another hypervisor, likely %s\n",
+		       raw_smp_processor_id(), kiln_likely_owner());
+		return -EBUSY;
+	}
+	if (wrmsrl_safe(MSR_EFER, efer | EFER_SVME)) {
+		pr_err("CPU %d: EFER.SVME cannot be set\n",
+		       raw_smp_processor_id());
+		return -EIO;
+	}
+	wrmsrl(MSR_VM_HSAVE_PA, __sme_set(page_to_phys(c->hsave)));
+	/* The first vCPU to come starts a generation, hence a flush of all. */
+	c->generation++;
+	c->next_asid = svm_caps.nr_asids;
+	if (svm_caps.tsc_ratio)
+		wrmsrl(MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT);
+	c->tsc_ratio = SVM_TSC_RATIO_DEFAULT;
+	amd_pmu_enable_virt();
+	return 0;
+}
+
+/*
+ * Also where the machine is going down: SVM may be off already, then both
+ * instructions fault. With GIF clear an INIT would wait for ever.
+ */
+void svm_cpu_disable(void)
+{
+	u64 efer;
+
+	amd_pmu_disable_virt();
+	if (svm_caps.tsc_ratio)
+		wrmsrl_safe(MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT);
+	asm volatile("1: stgi\n\t"
+		     "2:\n\t"
+		     _ASM_EXTABLE(1b, 2b)
+		     : : : "memory");
+	wrmsrl_safe(MSR_VM_HSAVE_PA, 0);
+	if (!rdmsrl_safe(MSR_EFER, &efer))
+		wrmsrl_safe(MSR_EFER, efer & ~EFER_SVME);
+}
+
+/* Preemption off. */
+void svm_tsc_ratio_load(u64 ratio)
+{
+	if (this_cpu_read(svm_cpu.tsc_ratio) == ratio)
+		return;
+	wrmsrl(MSR_AMD64_TSC_RATIO, ratio);
+	this_cpu_write(svm_cpu.tsc_ratio, ratio);
+}
+
+static void new_asid(struct svm_vcpu *svm, struct svm_cpu *c)
+{
+	struct vmcb_control_area *ctl = &svm->vmcb->control;
+
+	if (c->next_asid >= svm_caps.nr_asids) {
+		c->generation++;
+		c->next_asid = 1;
+		ctl->tlb_ctl = TLB_CONTROL_FLUSH_ALL_ASID;
+	}
+	ctl->asid = c->next_asid++;
+	svm->asid_generation = c->generation;
+	svm->asid_cpu = raw_smp_processor_id();
+	svm_dirty(svm, SVM_CLEAN_ASID);
+}
+
+/**
+ * svm_asid_prepare() - the next entry has an ASID and flushes what it has to
+ * @svm: the vCPU
+ *
+ * Context: IRQs off.
+ */
+void svm_asid_prepare(struct svm_vcpu *svm)
+{
+	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
+	struct vmcb_control_area *ctl = &svm->vmcb->control;
+
+	ctl->tlb_ctl = TLB_CONTROL_DO_NOTHING;
+	if (unlikely(svm->asid_cpu != raw_smp_processor_id())) {
+		/* What this CPU has cached of the VMCB is of another time. */
+		ctl->clean = 0;
+		new_asid(svm, c);
+	} else if (unlikely(svm->asid_generation != c->generation)) {
+		new_asid(svm, c);
+	} else if (unlikely(svm->flush)) {
+		if (svm_caps.flush_by_asid)
+			ctl->tlb_ctl = TLB_CONTROL_FLUSH_ASID;
+		else
+			new_asid(svm, c);
+	}
+	svm->flush = false;
+}
