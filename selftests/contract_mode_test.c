@@ -9,6 +9,7 @@
 
 #include "kselftest_harness.h"
 #include "rule.h"
+#include "mode.h"
 
 #define ARRAY_LEN(a)	(sizeof(a) / sizeof((a)[0]))
 #define CR0_WP		(1UL << 16)
@@ -123,29 +124,8 @@ TEST(page_tables_set_by_user_space_count_at_once)
 
 /* ---- Paging on and off, in 32-bit code that is mapped one to one ---- */
 
-#define TABLES	0x700000UL
+#define TABLES	MODE_TABLES
 #define TABLES2	0x704000UL
-
-/* PAE page tables that map the first GiB one to one but 4 MiB, which is at PAGE. */
-static void build_pae(struct vm *vm, uint64_t at, uint64_t page)
-{
-	uint64_t *pdpt = (uint64_t *)(vm->ram + at), *pd = (uint64_t *)(vm->ram + at + 0x1000);
-
-	pdpt[0] = (at + 0x1000) | 1;
-	for (uint64_t i = 0; i < 512; i++)
-		pd[i] = i << 21 | 0x83;
-	pd[2] = page | 0x83;
-}
-
-/* The same in the 32-bit format. */
-static void build_legacy(struct vm *vm, uint64_t at, uint64_t page)
-{
-	uint32_t *pd = (uint32_t *)(vm->ram + at);
-
-	for (uint32_t i = 0; i < 512; i++)
-		pd[i] = i << 22 | 0x83;
-	pd[1] = page | 0x83;
-}
 
 #define SAY(reg)	"mov " reg ", %ebx; mov $2, %eax; out %eax, $0xe0;"
 #define READ		"mov 0x400000, %ecx; " SAY("%ecx")
@@ -327,117 +307,25 @@ TEST(after_the_last_byte_below_4g_comes_address_0)
 
 /* ---- A triple fault is a shutdown, whatever the mode ---- */
 
-static void in_real_mode(struct vcpu *vcpu)
-{
-	vcpu_real_mode(vcpu, VM_SCRATCH);
-}
-
-static void in_protected_mode(struct vcpu *vcpu)
-{
-	vcpu_protected_mode(vcpu, VM_SCRATCH);
-}
-
-static void in_16_bit_protected_mode(struct vcpu *vcpu)
-{
-	struct kvm_sregs s;
-
-	in_protected_mode(vcpu);
-	s = vcpu_sregs(vcpu);
-	s.cs.db = s.ss.db = 0;
-	vcpu_set_sregs(vcpu, &s);
-}
-
-static void in_virtual_8086_mode(struct vcpu *vcpu)
-{
-	struct kvm_segment segment = { .limit = 0xffff, .type = 3, .present = 1, .s = 1, .dpl = 3 };
-	struct kvm_regs regs;
-	struct kvm_sregs s;
-
-	in_protected_mode(vcpu);
-	regs = vcpu_regs(vcpu);
-	regs.rflags |= 1 << 17;
-	regs.rsp = 0xf000;
-	vcpu_set_regs(vcpu, &regs);
-	s = vcpu_sregs(vcpu);
-	s.cs = s.ds = s.es = s.fs = s.gs = s.ss = segment;
-	vcpu_set_sregs(vcpu, &s);
-}
-
-static void with_legacy_paging(struct vcpu *vcpu)
-{
-	struct kvm_sregs s;
-
-	in_protected_mode(vcpu);
-	build_legacy(vcpu->vm, TABLES, 0x400000);
-	s = vcpu_sregs(vcpu);
-	s.cr4 |= 0x10;
-	s.cr3 = TABLES;
-	s.cr0 |= 1UL << 31;
-	vcpu_set_sregs(vcpu, &s);
-}
-
-static void with_pae_paging(struct vcpu *vcpu)
-{
-	struct kvm_sregs s;
-
-	in_protected_mode(vcpu);
-	build_pae(vcpu->vm, TABLES, 0x400000);
-	s = vcpu_sregs(vcpu);
-	s.cr4 |= 0x20;
-	s.cr3 = TABLES;
-	s.cr0 |= 1UL << 31;
-	vcpu_set_sregs(vcpu, &s);
-}
-
-static void in_long_mode(struct vcpu *vcpu)
-{
-	vcpu_long_mode(vcpu, (void (*)(void))VM_SCRATCH);
-}
-
-static void in_compatibility_mode(struct vcpu *vcpu)
-{
-	struct kvm_sregs s;
-
-	in_long_mode(vcpu);
-	s = vcpu_sregs(vcpu);
-	s.cs.l = 0;
-	s.cs.db = 1;
-	vcpu_set_sregs(vcpu, &s);
-}
-
-static const struct {
-	const char *name;
-	void (*enter)(struct vcpu *vcpu);
-} modes[] = {
-	{ "real mode", in_real_mode },
-	{ "32-bit protected mode", in_protected_mode },
-	{ "16-bit protected mode", in_16_bit_protected_mode },
-	{ "virtual 8086 mode", in_virtual_8086_mode },
-	{ "32-bit paging", with_legacy_paging },
-	{ "PAE paging", with_pae_paging },
-	{ "long mode", in_long_mode },
-	{ "compatibility mode", in_compatibility_mode },
-};
-
 static struct vcpu *create_in_mode(int mode, const char *code, size_t size)
 {
 	struct vcpu *vcpu = vm_add_vcpu(vm_create(0));
 
 	vm_load(vcpu->vm, VM_SCRATCH, code, size);
-	modes[mode].enter(vcpu);
+	vcpu_set_mode(vcpu, mode);
 	return vcpu;
 }
 
 TEST(a_triple_fault_is_a_shutdown_in_every_mode)
 {
-	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+	for (int i = 0; i < N_MODES; i++) {
 		struct vcpu *vcpu = create_in_mode(i, "\x0f\x0b", 2);
 		struct kvm_sregs s = vcpu_sregs(vcpu);
 
 		s.idt.limit = 0;
 		vcpu_set_sregs(vcpu, &s);
 		EXPECT_STREQ("exit SHUTDOWN", vcpu_outcome(vcpu)) {
-			TH_LOG("%s", modes[i].name);
+			TH_LOG("%s", mode_names[i]);
 		}
 		vm_destroy(vcpu->vm);
 	}
@@ -448,22 +336,22 @@ TEST(an_instruction_that_exits_is_skipped_by_its_length_in_every_mode)
 {
 	static const char code[] = "\x66\x2e\x0f\xa2\x90\x0f\xa2\x90\xe6\x51";		/* cpuid; nop; cpuid; nop; out */
 
-	for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+	for (int i = 0; i < N_MODES; i++) {
 		struct vcpu *vcpu = create_in_mode(i, code, sizeof(code) - 1);
 		struct kvm_regs regs = vcpu_regs(vcpu);
 
 		/* In virtual 8086 mode OUT looks at the TSS, and QEMU's TCG aborts over one that is busy. */
-		if (modes[i].enter == in_virtual_8086_mode && host_is_tcg())
+		if (i == MODE_VIRTUAL_8086 && host_is_tcg())
 			continue;
 		regs.rflags |= 0x3000;			/* IOPL 3, for virtual 8086 mode */
 		vcpu_set_regs(vcpu, &regs);
 		EXPECT_STREQ("exit IO", vcpu_outcome(vcpu)) {
-			TH_LOG("%s", modes[i].name);
+			TH_LOG("%s", mode_names[i]);
 		}
 		vcpu->run->immediate_exit = 1;
 		vcpu_run(vcpu);
 		EXPECT_EQ(VM_SCRATCH + sizeof(code) - 1, vcpu_regs(vcpu).rip) {
-			TH_LOG("%s", modes[i].name);
+			TH_LOG("%s", mode_names[i]);
 		}
 		vm_destroy(vcpu->vm);
 	}
