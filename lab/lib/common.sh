@@ -7,7 +7,7 @@ LAB=$TOP/lab
 BUILD=$TOP/build
 # The vendors that kiln.ko has a backend for, the one whose machine is the quicker first: where `lab/demo` runs, and
 # which rows of the checks' tables become checks.
-BACKENDS="intel"
+BACKENDS="amd intel"
 CACHE=${KILN_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kiln}
 LAB_STARTED=${LAB_STARTED:-$(date +%s)}
 export LAB_STARTED
