@@ -118,7 +118,8 @@ static bool pdpte_valid(struct kiln_vcpu *vcpu, u64 pdpte)
 {
 	if (!(pdpte & BIT(0)))
 		return true;
-	return !(pdpte & (GENMASK(8, 5) | GENMASK(2, 1))) &&
+	/* Bit 5 is let pass: see read_pdpte(). */
+	return !(pdpte & (GENMASK(8, 6) | GENMASK(2, 1))) &&
 	       !(pdpte >> min(vcpu->maxphyaddr, 63U));
 }
 

@@ -2,6 +2,7 @@
 #include <linux/kvm.h>
 
 #include "exits.h"
+#include "fast.h"
 #include "hw.h"
 #include "msr.h"
 #include "run.h"
@@ -20,6 +21,12 @@ static int gp(struct kiln_vcpu *vcpu)
 {
 	kiln_inject_gp(vcpu, 0);
 	return KILN_RESUME;
+}
+
+int kiln_exit_cpuid(struct kiln_vcpu *vcpu)
+{
+	kiln_fast_cpuid(vcpu);
+	return skip(vcpu);
 }
 
 int kiln_exit_hlt(struct kiln_vcpu *vcpu)

@@ -12,6 +12,9 @@
 
 #include "vcpu.h"
 
+/* CPUID where the fast path could not tell how long the instruction is. */
+int kiln_exit_cpuid(struct kiln_vcpu *vcpu);
+
 /* HLT: wait in the kernel for an interrupt, or tell user space. */
 int kiln_exit_hlt(struct kiln_vcpu *vcpu);
 

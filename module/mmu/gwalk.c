@@ -190,7 +190,8 @@ static int read_pdpte(struct walk *w, struct gwalk_result *res)
 	}
 	if (!(entry & ENTRY_P))
 		return page_fault(w, res, 0);
-	if (entry & (bits(63, st->phys_bits) | bits(8, 5) | bits(2, 1)))
+	/* Bit 5 is reserved, too; QEMU TCG sets it as if it were the A flag. */
+	if (entry & (bits(63, st->phys_bits) | bits(8, 6) | bits(2, 1)))
 		return page_fault(w, res, GWALK_PF_P | GWALK_PF_RSVD);
 	w->table = entry & ADDRESS;
 	return 0;

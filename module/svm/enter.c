@@ -285,13 +285,51 @@ static __always_inline void run(struct svm_vcpu *svm)
 	svm->next_rip = 0;
 }
 
-/* DR7 is in the VMCB, DR0 to DR3 are loaded for a guest that uses them. */
-static void load_guest_drs(struct kiln_vcpu *vcpu)
+/**
+ * svm_own_drs() - who moves to and from debug registers?
+ * @svm: the vCPU
+ * @own: the guest; else each such instruction exits
+ */
+void svm_own_drs(struct svm_vcpu *svm, bool own)
 {
+	int i;
+
+	svm->drs_owned = own;
+	for (i = 0; i < 8; i++) {
+		svm_intercept(svm, INTERCEPT_DR0_READ + i, !own);
+		svm_intercept(svm, INTERCEPT_DR0_WRITE + i, !own);
+	}
+}
+
+/*
+ * DR6 and DR7 are in the VMCB, DR0 to DR3 are loaded for a guest that uses
+ * them. Nothing in the host breaks on what they say: DR7 is clear.
+ */
+static void load_guest_drs(struct svm_vcpu *svm)
+{
+	struct kiln_vcpu *vcpu = &svm->vcpu;
+
+	set_debugreg(0, 7);
 	set_debugreg(vcpu->dr[0], 0);
 	set_debugreg(vcpu->dr[1], 1);
 	set_debugreg(vcpu->dr[2], 2);
 	set_debugreg(vcpu->dr[3], 3);
+	svm->vmcb->save.dr6 = vcpu->dr6;
+	svm_dirty(svm, SVM_CLEAN_DR);
+}
+
+static void save_guest_drs(struct svm_vcpu *svm)
+{
+	struct kiln_vcpu *vcpu = &svm->vcpu;
+
+	get_debugreg(vcpu->dr[0], 0);
+	get_debugreg(vcpu->dr[1], 1);
+	get_debugreg(vcpu->dr[2], 2);
+	get_debugreg(vcpu->dr[3], 3);
+	vcpu->dr6 = svm->vmcb->save.dr6;
+	vcpu->dr7 = svm->vmcb->save.dr7;
+	set_debugreg(DR6_RESERVED, 6);
+	svm_own_drs(svm, false);
 }
 
 static __always_inline bool uses_xsave(struct kiln_vcpu *vcpu)
@@ -340,7 +378,8 @@ static void host_exceptions(struct svm_vcpu *svm)
 void svm_enter(struct kiln_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
-	bool drs = vcpu->dr7 & (DR_GLOBAL_ENABLE_MASK | DR_LOCAL_ENABLE_MASK);
+	bool drs = svm->drs_owned ||
+		   vcpu->dr7 & (DR_GLOBAL_ENABLE_MASK | DR_LOCAL_ENABLE_MASK);
 	bool xsave = uses_xsave(vcpu);
 	u32 pkru = 0;
 
@@ -352,10 +391,8 @@ void svm_enter(struct kiln_vcpu *vcpu)
 		svm_dirty(svm, SVM_CLEAN_CR2);
 	}
 	tpr_to_hw(svm);
-	if (unlikely(drs)) {
-		set_debugreg(0, 7);
-		load_guest_drs(vcpu);
-	}
+	if (unlikely(drs))
+		load_guest_drs(svm);
 	if (xsave) {
 		if (boot_cpu_has(X86_FEATURE_OSPKE))
 			pkru = rdpkru();
@@ -375,6 +412,8 @@ void svm_enter(struct kiln_vcpu *vcpu)
 	tpr_from_hw(svm);
 	if (xsave)
 		load_host_xsave(vcpu, pkru);
+	if (unlikely(svm->drs_owned))
+		save_guest_drs(svm);
 	/* The exit has cleared DR7 (§15.6). */
 	if (unlikely(hw_breakpoint_active()))
 		hw_breakpoint_restore();

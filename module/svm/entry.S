@@ -75,6 +75,8 @@ SYM_FUNC_START(svm_enter_guest)
 	push	%r8
 	R9_TO_GSBASE
 
+	/* Well before VMRUN: TCG would take the shadow of STI along. */
+	sti
 	mov	%rsi, %rax
 	mov	REG(RCX)(%rdi), %rcx
 	mov	REG(RDX)(%rdi), %rdx
@@ -91,7 +93,6 @@ SYM_FUNC_START(svm_enter_guest)
 	mov	REG(15)(%rdi), %r15
 	mov	REG(RDI)(%rdi), %rdi
 
-	sti
 	vmrun	%rax
 	cli
 

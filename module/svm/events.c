@@ -190,7 +190,9 @@ void svm_complete_events(struct svm_vcpu *svm)
 		ctl->event_inj = 0;
 		forget_injected(&svm->vcpu);
 	}
-	if (unlikely(info & SVM_EXITINTINFO_VALID))
+	/* A shutdown ends what was being delivered. */
+	if (unlikely(info & SVM_EXITINTINFO_VALID &&
+		     svm->exit_code != SVM_EXIT_SHUTDOWN))
 		take_back(svm, info, ctl->exit_int_info_err, ours);
 }
 

@@ -35,9 +35,9 @@ static int handle_host(struct kiln_vcpu *vcpu)
 }
 
 /*
- * DR6 is in the VMCB as the guest's handler would have found it (§15.12.2);
- * the CPU's own goes back to what it was. A step taken for an NMI's sake is
- * none of the guest's affair.
+ * DR6 is in the VMCB as the guest's handler would have found it (§15.12.2), and
+ * in the CPU, which gets its own back. A step taken for an NMI's sake is none
+ * of the guest's affair.
  */
 static int handle_db(struct kiln_vcpu *vcpu)
 {
@@ -49,10 +49,11 @@ static int handle_db(struct kiln_vcpu *vcpu)
 	svm_dirty(svm, SVM_CLEAN_DR);
 	set_debugreg(DR6_RESERVED, 6);
 	dr6 &= DR_TRAP_BITS | DR_STEP | DR6_BD;
-	if (svm->stepped)
+	if (svm->stepped) {
 		dr6 &= ~(u64)DR_STEP;
-	if (!dr6 && svm->stepped)
-		return KILN_RESUME;
+		if (!dr6)
+			return KILN_RESUME;
+	}
 	/* DR7.GD is cleared by the delivery (§13.1.1.3). */
 	if (dr6 & DR6_BD) {
 		vcpu->dr7 &= ~DR6_BD;
@@ -167,11 +168,11 @@ static int handle_cr(struct kiln_vcpu *vcpu)
 	u64 info = svm->vmcb->control.exit_info_1;
 	u32 cr = svm->exit_code - SVM_EXIT_READ_CR0;
 	struct kiln_insn insn;
-	int reg = info & CR_REG;
+	int reg = info & CR_REG, r;
 
 	if (!svm_caps.decode || !(info & CR_IS_MOV)) {
-		if (!svm_decode(svm, &insn))
-			return KILN_RESUME;	/* it changed: once more */
+		if (!svm_decode(svm, &insn, &r))
+			return r;
 		if (insn.map != EMU_MAP_0F || (insn.opcode & ~3) != 0x20)
 			return other_cr(vcpu, &insn);
 		reg = insn.rm;
@@ -182,19 +183,15 @@ static int handle_cr(struct kiln_vcpu *vcpu)
 	return kiln_exit_mov_from_cr(vcpu, cr, reg);
 }
 
+/*
+ * A guest that uses its debug registers gets them for the rest of this stay:
+ * it comes back for the instruction, with all of them loaded.
+ */
 static int handle_dr(struct kiln_vcpu *vcpu)
 {
-	struct svm_vcpu *svm = to_svm(vcpu);
-	int reg = svm->vmcb->control.exit_info_1 & CR_REG;
-	u32 dr = svm->exit_code - SVM_EXIT_READ_DR0;
-	struct kiln_insn insn;
-
-	if (!svm_caps.decode) {
-		if (!svm_decode(svm, &insn))
-			return KILN_RESUME;
-		reg = insn.rm;
-	}
-	return kiln_exit_mov_dr(vcpu, dr & 0xf, reg, dr < 16);
+	vcpu->stats.dr_access++;
+	svm_own_drs(to_svm(vcpu), true);
+	return KILN_RESUME;
 }
 
 /*
@@ -230,6 +227,7 @@ static int (*const handlers[])(struct kiln_vcpu *vcpu) = {
 	[SVM_EXIT_INIT] = handle_host,
 	[SVM_EXIT_VINTR] = handle_vintr,
 	[SVM_EXIT_RDPMC] = kiln_exit_rdpmc,
+	[SVM_EXIT_CPUID] = kiln_exit_cpuid,
 	[SVM_EXIT_IRET] = handle_iret,
 	[SVM_EXIT_INVD] = kiln_exit_cache_flush,
 	[SVM_EXIT_PAUSE] = kiln_exit_pause,

@@ -71,17 +71,23 @@ bool svm_next_rip_fast(struct svm_vcpu *svm)
  * svm_decode() - decode the instruction that exited
  * @svm: vCPU
  * @insn: out
+ * @r: out, with false: what the handler shall return: the guest gets the fault
+ *	that the fetch met, or that was the end of it
  *
- * Return: false if its bytes are not to be had, or are no instruction.
+ * Return: true; or false where its bytes are not to be had or are none it knows.
  * Context: may sleep.
  */
-bool svm_decode(struct svm_vcpu *svm, struct kiln_insn *insn)
+bool svm_decode(struct svm_vcpu *svm, struct kiln_insn *insn, int *r)
 {
+	enum emulate_result result;
 	struct kiln_emul e;
 
 	kiln_emul_init(&e, &svm->vcpu);
-	if (kiln_emul_fetch(&e) != EMU_DONE)
+	result = kiln_emul_fetch(&e);
+	if (result != EMU_DONE) {
+		*r = kiln_emul_failed(&e, result);
 		return false;
+	}
 	*insn = e.ctxt.insn;
 	set_next(svm, insn->length);
 	return true;
@@ -89,12 +95,13 @@ bool svm_decode(struct svm_vcpu *svm, struct kiln_insn *insn)
 
 static void find_next(struct svm_vcpu *svm)
 {
-	struct kiln_insn insn;
+	struct kiln_emul e;
 
 	if (svm->next_rip || svm_next_rip_fast(svm))
 		return;
-	if (!svm_decode(svm, &insn))
-		set_next(svm, plain_length(svm->exit_code));
+	kiln_emul_init(&e, &svm->vcpu);
+	set_next(svm, kiln_emul_fetch(&e) == EMU_DONE ?
+		      e.ctxt.insn.length : plain_length(svm->exit_code));
 }
 
 /**

@@ -91,6 +91,7 @@ struct svm_vcpu {
 	bool nmi_iret;			/* [t] past the IRET at step_rip it is not */
 	bool step;			/* [t] single step for an NMI's window */
 	bool tf;			/* [t] the guest's own TF meanwhile */
+	bool drs_owned;			/* [t] MOV DR does not exit */
 	bool stepped;			/* [t] the #DB of this exit is ours */
 	bool flush;			/* [t] before the next entry */
 	int asid_cpu;			/* [p] where the ASID is valid, or -1 */
@@ -181,10 +182,11 @@ void svm_apic_sync(struct kiln_vcpu *vcpu, int max_irr);
 bool svm_next_rip_fast(struct svm_vcpu *svm);
 void svm_skip_insn(struct kiln_vcpu *vcpu);
 struct kiln_insn;
-bool svm_decode(struct svm_vcpu *svm, struct kiln_insn *insn);
+bool svm_decode(struct svm_vcpu *svm, struct kiln_insn *insn, int *r);
 
 /* enter.c, entry.S */
 void svm_enter(struct kiln_vcpu *vcpu);
+void svm_own_drs(struct svm_vcpu *svm, bool own);
 void svm_load_host(struct svm_vcpu *svm);
 void svm_enter_guest(struct svm_vcpu *svm, u64 vmcb_pa, u64 *gs_base);
 void svm_vmload_keep_gs(u64 vmcb_pa);

@@ -115,10 +115,7 @@ static void intercepts_init(struct svm_vcpu *svm)
 	       sizeof(svm->vmcb->control.intercepts));
 	for (i = 0; i < ARRAY_SIZE(always); i++)
 		svm_intercept(svm, always[i], true);
-	for (i = 0; i < 8; i++) {
-		svm_intercept(svm, INTERCEPT_DR0_READ + i, true);
-		svm_intercept(svm, INTERCEPT_DR0_WRITE + i, true);
-	}
+	svm_own_drs(svm, false);
 	/* User space's APIC is told of each change of the priority. */
 	if (!svm->vcpu.lapic)
 		svm_intercept(svm, INTERCEPT_CR8_WRITE, true);
