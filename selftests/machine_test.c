@@ -13,9 +13,9 @@
 
 #include "kselftest_harness.h"
 #include "guest.h"
+#include "machine.h"
 #include "vm.h"
 
-#define CPU1	"/sys/devices/system/cpu/cpu1/online"
 #define EVENTS	"/sys/kernel/tracing/events/kiln/"
 
 static uint64_t turns[2] __guest_data;
@@ -33,15 +33,6 @@ static __guest void counts_##n(void)			\
 }
 COUNTS(0)
 COUNTS(1)
-
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	close(fd);
-	return ok;
-}
 
 /* Until the guest's counter has moved on; false after ten seconds of waiting. */
 static bool moves_on(struct vm *vm, int i)
@@ -89,11 +80,6 @@ TEST(a_cpu_that_comes_after_the_first_vm_can_run_the_next)
 	ASSERT_TRUE(moves_on(vcpu->vm, 0));
 }
 
-static long delete_module(const char *name)
-{
-	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
-}
-
 TEST(the_module_stays_while_a_vm_lives)
 {
 	struct vm *vm;
@@ -101,7 +87,7 @@ TEST(the_module_stays_while_a_vm_lives)
 	if (!device_is_kiln())
 		SKIP(return, "about kiln.ko");
 	vm = vm_create(0);
-	EXPECT_EQ(-EAGAIN, delete_module("kiln"));
+	EXPECT_EQ(-EAGAIN, module_unload("kiln"));
 	vm_destroy(vm);
 }
 

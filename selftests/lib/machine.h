@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The machine under the tests: its memory, its CPUs, the module that is loaded.
+ */
+#ifndef KILN_SELFTESTS_MACHINE_H
+#define KILN_SELFTESTS_MACHINE_H
+
+#include <stdbool.h>
+
+#define CPU1	"/sys/devices/system/cpu/cpu1/online"
+
+bool write_file(const char *path, const char *text);
+
+long meminfo(const char *name);		/* a line of /proc/meminfo, in KiB */
+long used_kib(void);			/* what is in use once caches are dropped and what was freed late is free */
+
+/*
+ * The module's file to load again is KILN_MODULE, or /lab/kiln.ko, with the parameters in the file of the same name that
+ * ends in .args. Calls return 0 or -errno.
+ */
+bool module_file_exists(void);
+int module_unload(const char *name);
+int module_load(void);
+int module_users(void);			/* -1: not loaded */
+
+#endif
