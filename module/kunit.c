@@ -11,12 +11,14 @@
 #include "kunit.h"
 #include "mmu/gwalk_test.h"
 #include "mmu/mmu_test.h"
+#include "svm/svm_test.h"
 
 kunit_test_suites(&cpuid_suite, &msr_suite, &clock_suite, &state_suite,
 		  &emulate_decode_suite, &emulate_execute_suite,
 		  &emulate_linear_suite,
 		  &gwalk_suite, &pgtable_suite, &pgtable_model_suite,
 		  &slots_suite, &guest_memory_suite, &ept_format_suite,
+		  &npt_format_suite, &svm_asid_suite, &svm_insn_suite,
 		  &lapic_suite, &lapic_ipi_suite, &ioapic_suite, &pic_suite,
 		  &pit_suite, &routing_suite, &bus_suite);
 

@@ -51,6 +51,9 @@ MODULE_PARM_DESC(halt_poll_ns_max,
 /* How early at most a halted vCPU is woken for its timer: learn_wakeup(). */
 #define WAKEUP_MAX_NS		50000
 
+/* And its interrupt made ready: wait_for_deadline(). */
+#define ENTRY_LEAD_MAX_NS	10000
+
 /* ------------------------------------------------------- kicks, requests */
 
 /* Reader of the mode on behalf of one who has changed what is looked at. */
@@ -442,6 +445,27 @@ static int handle_requests(struct kiln_vcpu *vcpu)
 
 /* ------------------------------------------------------------- the guest */
 
+/*
+ * The way from the end of a wait into the guest takes a while, too: the
+ * interrupt of a TSC deadline is made ready that much before it, and what is
+ * left of the time is spent at the door. How much that is is learned.
+ */
+static void wait_for_deadline(struct kiln_vcpu *vcpu)
+{
+	s64 max = vcpu->clock.hw_khz / (USEC_PER_SEC / ENTRY_LEAD_MAX_NS);
+	s64 early = vcpu->wait_tsc - kiln_guest_tsc(vcpu);
+
+	if (early > 0 && early <= max)
+		while (kiln_guest_tsc(vcpu) < vcpu->wait_tsc)
+			cpu_relax();
+	vcpu->wait_tsc = 0;
+	/* It did not come straight from its wait: nothing to learn. */
+	if (abs(early) > max)
+		return;
+	early = vcpu->entry_lead - (early > 0 ? early / 8 : early / 2);
+	vcpu->entry_lead = clamp_t(s64, early, 0, max);
+}
+
 /* One stay in the guest and what it ended with. Return as exit handlers do. */
 static int enter_guest(struct kiln_vcpu *vcpu)
 {
@@ -469,6 +493,8 @@ static int enter_guest(struct kiln_vcpu *vcpu)
 	/* Whoever ran here meanwhile has left registers that are not the guest's. */
 	if (unlikely(test_thread_flag(TIF_NEED_FPU_LOAD)))
 		switch_fpu_return();
+	if (unlikely(vcpu->wait_tsc))
+		wait_for_deadline(vcpu);
 	trace_kiln_entry(vcpu->id);
 	vtime_account_guest_enter();
 	static_call(kiln_enter)(vcpu);
@@ -514,24 +540,23 @@ static bool wakes_halted(struct kiln_vcpu *vcpu)
 }
 
 /*
- * The guest's timer while it is halted, if it is not an hrtimer's. Guest TSC
- * ticks until it is due; 0 if it is, and then its interrupt is posted; or
- * S64_MAX without a deadline.
+ * The guest's timer while it is halted: block() watches it. Guest TSC ticks
+ * until it is due; 0 if it is, and then its interrupt is posted; or S64_MAX
+ * without a deadline.
  */
 static s64 timer_left(struct kiln_vcpu *vcpu)
 {
 	u64 deadline;
 	s64 left;
 
-	if (!vcpu->lapic->timer.hw)
-		return S64_MAX;
 	deadline = lapic_timer_deadline(vcpu);
 	if (!deadline)
 		return S64_MAX;
-	left = deadline - kiln_guest_tsc(vcpu);
+	left = deadline - kiln_guest_tsc(vcpu) - vcpu->entry_lead;
 	if (left > 0)
 		return left;
-	lapic_timer_expire(vcpu);
+	vcpu->wait_tsc = lapic_get_tscdeadline(vcpu);
+	lapic_timer_expire(vcpu, vcpu->entry_lead);
 	return 0;
 }
 
@@ -637,6 +662,8 @@ static int block(struct kiln_vcpu *vcpu)
 {
 	u64 start;
 
+	/* No hrtimer interrupts the sleep: it ends a little before. */
+	lapic_timer_use_hw(vcpu, true);
 	if (!may_go_on(vcpu) && !(vcpu->halt_poll_ns && poll(vcpu))) {
 		start = local_clock();
 		sleep(vcpu);

@@ -230,6 +230,8 @@ struct kiln_vcpu {
 	sigset_t sigset;
 	u64 halt_poll_ns;
 	u64 wakeup_ns;			/* [t] lead for a halted vCPU's timer */
+	u64 entry_lead;			/* [t] from there into the guest, TSC */
+	u64 wait_tsc;			/* [t] do not enter before, or 0 */
 	int (*complete)(struct kiln_vcpu *vcpu); /* [v] after user space */
 	u64 complete_rip;		/* [v] where it has to be still */
 

@@ -736,13 +736,15 @@ void lapic_timer_use_hw(struct kiln_vcpu *vcpu, bool hw);
 /**
  * lapic_timer_expire() - the backend's timer hit the deadline
  * @vcpu: the vCPU
+ * @lead: guest TSC ticks that a TSC deadline may still be away; the caller sees
+ *	to it that the guest is not entered before it
  *
  * Delivers the LVT timer interrupt if the deadline has passed indeed, and
  * rearms a periodic timer.
  *
  * Context: vCPU thread; IRQs may be off.
  */
-void lapic_timer_expire(struct kiln_vcpu *vcpu);
+void lapic_timer_expire(struct kiln_vcpu *vcpu, u64 lead);
 
 /**
  * lapic_timer_migrate() - the vCPU came to another CPU: bring the hrtimer

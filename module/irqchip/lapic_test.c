@@ -514,14 +514,14 @@ static void backend_may_watch_the_deadline(struct kunit *test)
 	lapic_timer_use_hw(vcpu, true);
 	lapic_set_tscdeadline(vcpu, U64_MAX / 2);
 	KUNIT_EXPECT_FALSE(test, hrtimer_active(hrtimer));
-	lapic_timer_expire(vcpu);
+	lapic_timer_expire(vcpu, 0);
 	KUNIT_EXPECT_EQ(test, lapic_sync(vcpu), -1);
 	lapic_timer_use_hw(vcpu, false);
 	KUNIT_EXPECT_TRUE(test, hrtimer_active(hrtimer));
 	lapic_timer_use_hw(vcpu, true);
 	KUNIT_EXPECT_FALSE(test, hrtimer_active(hrtimer));
 	lapic_set_tscdeadline(vcpu, 1);
-	lapic_timer_expire(vcpu);
+	lapic_timer_expire(vcpu, 0);
 	KUNIT_EXPECT_EQ(test, fake_take_irq(vcpu), 0x60);
 	KUNIT_EXPECT_EQ(test, lapic_timer_deadline(vcpu), 0ULL);
 }
@@ -537,7 +537,7 @@ static void backend_watches_periodic_too(struct kunit *test)
 	lapic_mmio_write(vcpu, APIC_TMICT, 1000000);
 	first = vcpu->lapic->timer.expires;
 	msleep(20);
-	lapic_timer_expire(vcpu);
+	lapic_timer_expire(vcpu, 0);
 	KUNIT_EXPECT_EQ(test, fake_take_irq(vcpu), 0x60);
 	KUNIT_EXPECT_GT(test, vcpu->lapic->timer.expires, ktime_get_ns());
 	KUNIT_EXPECT_EQ(test, (vcpu->lapic->timer.expires - first) % 1000000,
@@ -604,7 +604,7 @@ static void random_writes_break_nothing(struct kunit *test)
 			lapic_x2apic_write(vcpu, 0x800 + (offset >> 4), val);
 		if (i % 64 == 0)
 			lapic_mmio_write(vcpu, APIC_SPIV, 0x1ff);
-		lapic_timer_expire(vcpu);
+		lapic_timer_expire(vcpu, 0);
 		vector = fake_take_irq(vcpu);
 		KUNIT_ASSERT_LT(test, vector, LAPIC_NR_VECTORS);
 		if (vector >= 0)

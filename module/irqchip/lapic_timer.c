@@ -280,7 +280,7 @@ static void timer_next_period(struct kiln_lapic_timer *timer, u64 now)
 	timer->expires += (missed + 1) * timer->period;
 }
 
-void lapic_timer_expire(struct kiln_vcpu *vcpu)
+void lapic_timer_expire(struct kiln_vcpu *vcpu, u64 lead)
 {
 	struct kiln_lapic *lapic = vcpu->lapic;
 	struct kiln_lapic_timer *timer = &lapic->timer;
@@ -289,7 +289,7 @@ void lapic_timer_expire(struct kiln_vcpu *vcpu)
 	if (!timer->hw)
 		return;
 	if (timer->deadline) {
-		if (kiln_guest_tsc(vcpu) < timer->deadline)
+		if (kiln_guest_tsc(vcpu) + lead < timer->deadline)
 			return;
 		timer->deadline = 0;
 		timer->expires = 0;

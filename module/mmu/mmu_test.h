@@ -10,5 +10,6 @@ extern struct kunit_suite pgtable_model_suite;
 extern struct kunit_suite slots_suite;
 extern struct kunit_suite guest_memory_suite;
 extern struct kunit_suite ept_format_suite;
+extern struct kunit_suite npt_format_suite;
 
 #endif /* KILN_MMU_TEST_H */

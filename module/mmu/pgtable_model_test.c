@@ -66,7 +66,8 @@ static void step_map(struct kunit *test, struct model *m)
 	u64 span, first, old, j;
 	int r;
 
-	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&m->cache, 3), 0);
+	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&m->cache,
+						 m->fmt.max_level - 1), 0);
 	r = kiln_pt_map(&m->pt, &m->cache, GFN + i, pfn, level, bits);
 	if (p->span && p->pfn != pfn) {
 		KUNIT_EXPECT_EQ(test, r, -EEXIST);
@@ -103,7 +104,8 @@ static void step_mark(struct kunit *test, struct model *m)
 	u32 i = pick(m, PAGES);
 	bool added;
 
-	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&m->cache, 3), 0);
+	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&m->cache,
+						 m->fmt.max_level - 1), 0);
 	added = kiln_pt_mark_mmio(&m->pt, &m->cache, GFN + i, 1);
 	KUNIT_EXPECT_EQ(test, added, !m->page[i].span && !m->page[i].mmio);
 	if (added)
@@ -212,6 +214,16 @@ static void run_random(struct kunit *test, struct model *m)
 	compare(test, m);
 }
 
+/* EPT without and with flags; NPT with either kind of marker. */
+static void set_format(struct kiln_pt_format *fmt, u64 seed)
+{
+	if (seed % 4 < 2)
+		kiln_pt_format_ept(fmt, seed % 2, true, true);
+	else
+		kiln_pt_format_npt_of(fmt, seed % 2 ? 5 : 4, true,
+				      seed % 2 ? 52 : 48, 0, 0);
+}
+
 static void random_operations_agree_with_a_plain_model(struct kunit *test)
 {
 	u64 seed;
@@ -220,7 +232,7 @@ static void random_operations_agree_with_a_plain_model(struct kunit *test)
 		struct model *m = kvzalloc(sizeof(*m), GFP_KERNEL);
 
 		KUNIT_ASSERT_NOT_NULL(test, m);
-		kiln_pt_format_ept(&m->fmt, seed % 2, true, true);
+		set_format(&m->fmt, seed);
 		KUNIT_ASSERT_EQ(test, kiln_pt_init(&m->pt, &m->fmt, NULL), 0);
 		kiln_pt_batch_init(&m->batch);
 		prandom_seed_state(&m->rnd, seed);

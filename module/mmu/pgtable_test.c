@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The radix-table engine, one rule per case. Host frames are numbers here:
- * nothing looks at the memory they stand for.
+ * nothing looks at the memory they stand for. Each case runs once for each kind
+ * of entry there is; those of processors that keep no accessed and dirty flags,
+ * which EPT has, only once.
  */
 #include <kunit/test.h>
 #include <linux/completion.h>
@@ -43,22 +45,68 @@ static void note_gone(u64 pfn, int level, bool accessed, bool dirty)
 	last_gone.dirty = dirty;
 }
 
-static void set_format(struct tree *t, bool ad)
+static void ept(struct kiln_pt_format *fmt)
 {
-	kiln_pt_format_ept(&t->fmt, ad, true, true);
+	kiln_pt_format_ept(fmt, true, true, true);
+}
+
+static void npt(struct kiln_pt_format *fmt)
+{
+	kiln_pt_format_npt_of(fmt, 4, true, 48, 0, 0);
+}
+
+/* An address bit is missing from the frame numbers, and is in each entry. */
+static void npt_encrypted(struct kiln_pt_format *fmt)
+{
+	kiln_pt_format_npt_of(fmt, 4, true, 43, BIT_ULL(47), BIT_ULL(47));
+}
+
+/* The marker is an entry that is not present. */
+static void npt_5_levels_52_bits(struct kiln_pt_format *fmt)
+{
+	kiln_pt_format_npt_of(fmt, 5, true, 52, 0, 0);
+}
+
+static const struct format {
+	const char *name;
+	void (*describe)(struct kiln_pt_format *fmt);
+} formats[] = {
+	{ "EPT", ept },
+	{ "NPT", npt },
+	{ "NPT with memory encryption", npt_encrypted },
+	{ "NPT of 5 levels and 52 bits", npt_5_levels_52_bits },
+};
+
+static void name_of_format(const struct format *format, char *desc)
+{
+	strscpy(desc, format->name, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(format, formats, name_of_format);
+
+static void set_bits(struct tree *t)
+{
 	t->ro = t->fmt.leaf | t->fmt.exec | t->fmt.memtype[KILN_MEMTYPE_WB];
 	t->rw = t->ro | t->fmt.write;
 	t->tracked = t->fmt.sw_tracked;
 }
 
+static void set_ept_without_flags(struct tree *t)
+{
+	kiln_pt_format_ept(&t->fmt, false, true, true);
+	set_bits(t);
+}
+
 static int tree_init(struct kunit *test)
 {
 	struct tree *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	const struct format *format = test->param_value ?: formats;
 
 	if (!t)
 		return -ENOMEM;
 	memset(&last_gone, 0, sizeof(last_gone));
-	set_format(t, true);
+	format->describe(&t->fmt);
+	set_bits(t);
 	kiln_pt_batch_init(&t->batch);
 	test->priv = t;
 	return kiln_pt_init(&t->pt, &t->fmt, note_gone);
@@ -86,7 +134,8 @@ static int map(struct kunit *test, u64 gfn, u64 pfn, int level, u64 bits)
 {
 	struct tree *t = test->priv;
 
-	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&t->cache, 3), 0);
+	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&t->cache,
+						 t->fmt.max_level - 1), 0);
 	return kiln_pt_map(&t->pt, &t->cache, gfn, pfn, level, bits);
 }
 
@@ -94,7 +143,8 @@ static bool mark(struct kunit *test, u64 gfn, int level)
 {
 	struct tree *t = test->priv;
 
-	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&t->cache, 3), 0);
+	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&t->cache,
+						 t->fmt.max_level - 1), 0);
 	return kiln_pt_mark_mmio(&t->pt, &t->cache, gfn, level);
 }
 
@@ -230,7 +280,8 @@ static void mapping_without_pages_for_tables_fails(struct kunit *test)
 {
 	struct tree *t = test->priv;
 
-	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&t->cache, 2), 0);
+	KUNIT_ASSERT_EQ(test, kiln_pt_cache_fill(&t->cache,
+						 t->fmt.max_level - 2), 0);
 	KUNIT_EXPECT_EQ(test, kiln_pt_map(&t->pt, &t->cache, GFN, PFN, 1,
 					  t->rw), -ENOMEM);
 	KUNIT_EXPECT_EQ(test, walk(test, GFN), 0);
@@ -402,7 +453,7 @@ static void without_flags_what_was_writable_is_dirty(struct kunit *test)
 {
 	struct tree *t = test->priv;
 
-	set_format(t, false);
+	set_ept_without_flags(t);
 	map(test, GFN, PFN, 1, t->rw | t->tracked);
 	zap(t, GFN, GFN + 1);
 	KUNIT_EXPECT_TRUE(test, last_gone.accessed);
@@ -442,7 +493,7 @@ static void without_flags_what_is_present_is_young(struct kunit *test)
 {
 	struct tree *t = test->priv;
 
-	set_format(t, false);
+	set_ept_without_flags(t);
 	KUNIT_EXPECT_FALSE(test, kiln_pt_age(&t->pt, GFN, GFN + 1, true));
 	map(test, GFN, PFN, 1, t->ro);
 	KUNIT_EXPECT_TRUE(test, kiln_pt_age(&t->pt, GFN, GFN + 1, true));
@@ -510,7 +561,7 @@ static void without_flags_protecting_tells_that_it_was_dirty(struct kunit *test)
 {
 	struct tree *t = test->priv;
 
-	set_format(t, false);
+	set_ept_without_flags(t);
 	map(test, GFN, PFN, 1, t->rw | t->tracked);
 	KUNIT_EXPECT_EQ(test, protect(test, GFN, GFN + 1), 0);
 	KUNIT_EXPECT_EQ(test, last_gone.calls, 1);
@@ -538,7 +589,7 @@ static int map_all(void *arg)
 
 	wait_for_completion(m->start);
 	for (i = 0; i < MAPPED_PAGES && r >= 0; i++) {
-		r = kiln_pt_cache_fill(&cache, 3);
+		r = kiln_pt_cache_fill(&cache, m->tree->fmt.max_level - 1);
 		if (r)
 			break;
 		read_lock(m->lock);
@@ -589,37 +640,59 @@ static void parallel_faults_map_each_page_once(struct kunit *test)
 }
 
 static struct kunit_case pgtable_cases[] = {
-	KUNIT_CASE(an_empty_tree_translates_nothing),
-	KUNIT_CASE(a_leaf_is_found_on_its_level),
-	KUNIT_CASE(mapping_the_same_again_changes_nothing),
-	KUNIT_CASE(permissions_and_flags_are_added_to_a_leaf),
-	KUNIT_CASE(another_page_or_kind_must_be_zapped_first),
-	KUNIT_CASE(a_larger_leaf_serves_if_it_says_the_same),
-	KUNIT_CASE(a_large_leaf_goes_below_a_table_in_its_place),
-	KUNIT_CASE(leaves_stand_only_on_levels_of_the_format),
-	KUNIT_CASE(mapping_without_pages_for_tables_fails),
-	KUNIT_CASE(a_marker_is_found_and_gives_way_to_a_leaf),
-	KUNIT_CASE(a_marker_on_top_covers_all_below),
-	KUNIT_CASE(a_marker_leaves_leaves_alone),
-	KUNIT_CASE(a_marker_goes_below_a_table_in_its_place),
-	KUNIT_CASE(zapping_a_page_leaves_its_neighbours),
-	KUNIT_CASE(zapping_part_of_a_large_leaf_removes_all_of_it),
-	KUNIT_CASE(zapping_2m_makes_room_for_a_large_leaf),
-	KUNIT_CASE(a_table_taken_out_is_empty_and_needs_a_flush),
-	KUNIT_CASE(zapping_nothing_or_markers_needs_no_flush),
-	KUNIT_CASE(zapping_stops_when_the_budget_is_used_up),
-	KUNIT_CASE(a_tracked_leaf_tells_its_flags_when_it_goes),
-	KUNIT_CASE(an_untracked_leaf_goes_silently),
+	KUNIT_CASE_PARAM(an_empty_tree_translates_nothing, format_gen_params),
+	KUNIT_CASE_PARAM(a_leaf_is_found_on_its_level, format_gen_params),
+	KUNIT_CASE_PARAM(mapping_the_same_again_changes_nothing,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(permissions_and_flags_are_added_to_a_leaf,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(another_page_or_kind_must_be_zapped_first,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(a_larger_leaf_serves_if_it_says_the_same,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(a_large_leaf_goes_below_a_table_in_its_place,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(leaves_stand_only_on_levels_of_the_format,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(mapping_without_pages_for_tables_fails,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(a_marker_is_found_and_gives_way_to_a_leaf,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(a_marker_on_top_covers_all_below, format_gen_params),
+	KUNIT_CASE_PARAM(a_marker_leaves_leaves_alone, format_gen_params),
+	KUNIT_CASE_PARAM(a_marker_goes_below_a_table_in_its_place,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(zapping_a_page_leaves_its_neighbours,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(zapping_part_of_a_large_leaf_removes_all_of_it,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(zapping_2m_makes_room_for_a_large_leaf,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(a_table_taken_out_is_empty_and_needs_a_flush,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(zapping_nothing_or_markers_needs_no_flush,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(zapping_stops_when_the_budget_is_used_up,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(a_tracked_leaf_tells_its_flags_when_it_goes,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(an_untracked_leaf_goes_silently, format_gen_params),
 	KUNIT_CASE(without_flags_what_was_writable_is_dirty),
-	KUNIT_CASE(age_is_seen_and_cleared_in_its_range),
-	KUNIT_CASE(the_age_of_a_large_leaf_is_that_of_each_page),
+	KUNIT_CASE_PARAM(age_is_seen_and_cleared_in_its_range,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(the_age_of_a_large_leaf_is_that_of_each_page,
+			 format_gen_params),
 	KUNIT_CASE(without_flags_what_is_present_is_young),
-	KUNIT_CASE(protecting_takes_away_writes_and_nothing_else),
-	KUNIT_CASE(protecting_all_of_a_large_leaf_keeps_it_large),
-	KUNIT_CASE(protecting_part_of_a_large_leaf_splits_it),
-	KUNIT_CASE(splitting_without_pages_fails_and_changes_nothing),
+	KUNIT_CASE_PARAM(protecting_takes_away_writes_and_nothing_else,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(protecting_all_of_a_large_leaf_keeps_it_large,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(protecting_part_of_a_large_leaf_splits_it,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(splitting_without_pages_fails_and_changes_nothing,
+			 format_gen_params),
 	KUNIT_CASE(without_flags_protecting_tells_that_it_was_dirty),
-	KUNIT_CASE(parallel_faults_map_each_page_once),
+	KUNIT_CASE_PARAM(parallel_faults_map_each_page_once, format_gen_params),
 	{ }
 };
 

@@ -21,6 +21,7 @@
 #include <asm/msr.h>
 #include <asm/perf_event.h>
 
+#include "compat.h"
 #include "svm.h"
 
 #define CPUID_SVM	0x8000000a
@@ -35,8 +36,7 @@ MODULE_PARM_DESC(svm_verify,
 struct svm_cpu {
 	struct page *hsave;	/* the processor's own: VM_HSAVE_PA */
 	struct page *host;	/* what VMSAVE saved of the host */
-	u64 generation;
-	u32 next_asid;
+	struct svm_asids asids;
 	u64 tsc_ratio;
 };
 
@@ -183,8 +183,8 @@ int svm_cpu_enable(void)
 	}
 	wrmsrl(MSR_VM_HSAVE_PA, __sme_set(page_to_phys(c->hsave)));
 	/* The first vCPU to come starts a generation, hence a flush of all. */
-	c->generation++;
-	c->next_asid = svm_caps.nr_asids;
+	c->asids.generation++;
+	c->asids.next = svm_caps.nr_asids;
 	if (svm_caps.tsc_ratio)
 		wrmsrl(MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT);
 	c->tsc_ratio = SVM_TSC_RATIO_DEFAULT;
@@ -221,44 +221,60 @@ void svm_tsc_ratio_load(u64 ratio)
 	this_cpu_write(svm_cpu.tsc_ratio, ratio);
 }
 
-static void new_asid(struct svm_vcpu *svm, struct svm_cpu *c)
+static void new_asid(struct svm_vcpu *svm, struct svm_asids *a, int cpu,
+		     const struct svm_caps *caps)
 {
 	struct vmcb_control_area *ctl = &svm->vmcb->control;
 
-	if (c->next_asid >= svm_caps.nr_asids) {
-		c->generation++;
-		c->next_asid = 1;
+	if (a->next >= caps->nr_asids) {
+		a->generation++;
+		a->next = 1;
 		ctl->tlb_ctl = TLB_CONTROL_FLUSH_ALL_ASID;
 	}
-	ctl->asid = c->next_asid++;
-	svm->asid_generation = c->generation;
-	svm->asid_cpu = raw_smp_processor_id();
+	ctl->asid = a->next++;
+	svm->asid_generation = a->generation;
+	svm->asid_cpu = cpu;
 	svm_dirty(svm, SVM_CLEAN_ASID);
 }
 
 /**
- * svm_asid_prepare() - the next entry has an ASID and flushes what it has to
+ * svm_asid_prepare_on() - the next entry has an ASID and flushes what it has to
+ * @svm: the vCPU
+ * @asids: of the CPU that enters it
+ * @cpu: that CPU's number
+ * @caps: how many ASIDs there are, and whether one can be flushed by itself
+ */
+void svm_asid_prepare_on(struct svm_vcpu *svm, struct svm_asids *asids, int cpu,
+			 const struct svm_caps *caps)
+{
+	struct vmcb_control_area *ctl = &svm->vmcb->control;
+
+	ctl->tlb_ctl = TLB_CONTROL_DO_NOTHING;
+	if (unlikely(svm->asid_cpu != cpu)) {
+		/* What this CPU has cached of the VMCB is of another time. */
+		ctl->clean = 0;
+		new_asid(svm, asids, cpu, caps);
+	} else if (unlikely(svm->asid_generation != asids->generation)) {
+		new_asid(svm, asids, cpu, caps);
+	} else if (unlikely(svm->flush)) {
+		if (caps->flush_by_asid)
+			ctl->tlb_ctl = TLB_CONTROL_FLUSH_ASID;
+		else
+			new_asid(svm, asids, cpu, caps);
+	}
+	svm->flush = false;
+}
+
+KILN_EXPORT_FOR_KUNIT(svm_asid_prepare_on);
+
+/**
+ * svm_asid_prepare() - likewise, on this CPU
  * @svm: the vCPU
  *
  * Context: IRQs off.
  */
 void svm_asid_prepare(struct svm_vcpu *svm)
 {
-	struct svm_cpu *c = this_cpu_ptr(&svm_cpu);
-	struct vmcb_control_area *ctl = &svm->vmcb->control;
-
-	ctl->tlb_ctl = TLB_CONTROL_DO_NOTHING;
-	if (unlikely(svm->asid_cpu != raw_smp_processor_id())) {
-		/* What this CPU has cached of the VMCB is of another time. */
-		ctl->clean = 0;
-		new_asid(svm, c);
-	} else if (unlikely(svm->asid_generation != c->generation)) {
-		new_asid(svm, c);
-	} else if (unlikely(svm->flush)) {
-		if (svm_caps.flush_by_asid)
-			ctl->tlb_ctl = TLB_CONTROL_FLUSH_ASID;
-		else
-			new_asid(svm, c);
-	}
-	svm->flush = false;
+	svm_asid_prepare_on(svm, this_cpu_ptr(&svm_cpu.asids),
+			    raw_smp_processor_id(), &svm_caps);
 }

@@ -391,6 +391,9 @@ void svm_enter(struct kiln_vcpu *vcpu)
 		svm_dirty(svm, SVM_CLEAN_CR2);
 	}
 	tpr_to_hw(svm);
+	/* Nothing of SVM watches the timer, so an hrtimer does. */
+	if (vcpu->lapic)
+		lapic_timer_use_hw(vcpu, false);
 	if (unlikely(drs))
 		load_guest_drs(svm);
 	if (xsave) {

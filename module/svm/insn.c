@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 #include <asm/debugreg.h>
 
+#include "compat.h"
 #include "hw.h"
 #include "io.h"
 #include "state.h"
@@ -16,7 +17,7 @@
  * Lengths without prefixes, for where the guest has changed or unmapped the
  * bytes since they were executed: nobody can tell any more.
  */
-static u8 plain_length(u32 code)
+unsigned int svm_plain_length(u32 code)
 {
 	switch (code) {
 	case SVM_EXIT_HLT:
@@ -31,19 +32,24 @@ static u8 plain_length(u32 code)
 	}
 }
 
+KILN_EXPORT_FOR_KUNIT(svm_plain_length);
+
 static bool long_code(struct kiln_vcpu *vcpu)
 {
 	return (vcpu->efer & EFER_LMA) &&
 	       (svm_get_cs_flags(vcpu) & KILN_CS_L);
 }
 
-static void set_next(struct svm_vcpu *svm, unsigned int len)
+/* @len bytes of instruction are behind svm->exit_rip. */
+void svm_set_next(struct svm_vcpu *svm, unsigned int len)
 {
 	u64 next = svm->exit_rip + len;
 
 	/* Code that is not 64-bit wraps at 4 GiB. */
 	svm->next_rip = long_code(&svm->vcpu) ? next : (u32)next;
 }
+
+KILN_EXPORT_FOR_KUNIT(svm_set_next);
 
 /**
  * svm_next_rip_fast() - find the next RIP without sleeping
@@ -89,7 +95,7 @@ bool svm_decode(struct svm_vcpu *svm, struct kiln_insn *insn, int *r)
 		return false;
 	}
 	*insn = e.ctxt.insn;
-	set_next(svm, insn->length);
+	svm_set_next(svm, insn->length);
 	return true;
 }
 
@@ -100,8 +106,8 @@ static void find_next(struct svm_vcpu *svm)
 	if (svm->next_rip || svm_next_rip_fast(svm))
 		return;
 	kiln_emul_init(&e, &svm->vcpu);
-	set_next(svm, kiln_emul_fetch(&e) == EMU_DONE ?
-		      e.ctxt.insn.length : plain_length(svm->exit_code));
+	svm_set_next(svm, kiln_emul_fetch(&e) == EMU_DONE ?
+			  e.ctxt.insn.length : svm_plain_length(svm->exit_code));
 }
 
 /**

@@ -69,6 +69,12 @@ enum svm_clean {
 #define SVM_NPF_FINAL		BIT_ULL(32)	/* of the final address */
 #define SVM_NPF_WALK		BIT_ULL(33)	/* of the guest's page tables */
 
+/* Who gets which ASID of one CPU; see cpu.c. */
+struct svm_asids {
+	u64 generation;
+	u32 next;
+};
+
 /*
  * The SVM half of a vCPU. [t] vCPU thread, [p] preemption disabled,
  * [c] const after vcpu_create.
@@ -144,6 +150,8 @@ void svm_cpu_disable(void);
 u64 svm_iopm_pa(void);
 u64 svm_host_area_pa(void);
 void svm_asid_prepare(struct svm_vcpu *svm);
+void svm_asid_prepare_on(struct svm_vcpu *svm, struct svm_asids *asids, int cpu,
+			 const struct svm_caps *caps);
 void svm_tsc_ratio_load(u64 ratio);
 
 /* vcpu.c */
@@ -179,6 +187,8 @@ void svm_complete_events(struct svm_vcpu *svm);
 void svm_apic_sync(struct kiln_vcpu *vcpu, int max_irr);
 
 /* insn.c */
+unsigned int svm_plain_length(u32 code);
+void svm_set_next(struct svm_vcpu *svm, unsigned int len);
 bool svm_next_rip_fast(struct svm_vcpu *svm);
 void svm_skip_insn(struct kiln_vcpu *vcpu);
 struct kiln_insn;

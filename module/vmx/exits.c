@@ -167,7 +167,7 @@ static int handle_apic_write(struct kiln_vcpu *vcpu)
 static int handle_preemption_timer(struct kiln_vcpu *vcpu)
 {
 	vcpu->stats.preemption_timer++;
-	lapic_timer_expire(vcpu);
+	lapic_timer_expire(vcpu, 0);
 	return KILN_RESUME;
 }
 
