@@ -59,4 +59,8 @@ check_parsers() {
 			    1..2
 			    ok 1 a
 		END
+	expect "suites: the one that ended the machine is known" test "$(printf '### suite %s\n### status 0\n### suite %s\n' a b | unfinished_suite)" = b
+	expect "suites: none did" test -z "$(printf '### suite a\n### status 0\n' | unfinished_suite)"
+	expect "suites: those after it are run" test "$(suites_after "$(printf '%s\n' a b c d)" b | xargs)" = "c d"
+	expect "suites: none are after the end" test -z "$(suites_after "$(printf '%s\n' a b)" '')"
 }
