@@ -395,7 +395,7 @@ struct delivery {
 	uint8_t vector;
 	uint32_t error;
 	bool after;		/* the saved RIP is behind the instruction */
-	bool repeated;		/* by its instruction, so nothing to be seen or saved: the ABI has no room for its length */
+	bool repeated;		/* or may be, by its instruction: then there is nothing to be seen or saved */
 };
 
 /* Each leaves the address of the instruction in rips[0] and that after it in rips[1]. */
@@ -420,7 +420,7 @@ static const struct delivery deliveries[] = {
 	{ "#GP", raises_gp, GP_VECTOR, 0x1238 },
 	{ "#PF", raises_pf, PF_VECTOR, 2 },
 	{ "INT3", raises_bp, BP_VECTOR, .after = true, .repeated = true },
-	{ "INT n", raises_int, 0x81, .after = true },
+	{ "INT n", raises_int, 0x81, .after = true, .repeated = true },
 	{ "INT1", raises_db, DB_VECTOR, .after = true, .repeated = true },	/* the last: works() ends the loop */
 };
 
@@ -483,7 +483,7 @@ TEST(a_delivery_that_finds_no_memory_is_taken_up_when_there_is_some)
 			TH_LOG("%s", d->name);
 		}
 		events = get_events(vcpu);
-		if (!d->repeated) {
+		if (!d->repeated || events.exception.injected || events.interrupt.injected) {
 			EXPECT_EQ(d->vector, events.exception.injected ? events.exception.nr : events.interrupt.nr) {
 				TH_LOG("%s", d->name);
 			}

@@ -300,7 +300,9 @@ TEST(after_the_last_byte_below_4g_comes_address_0)
 		EXPECT_STREQ("done", vcpu_outcome(vcpu)) {
 			TH_LOG("%s: RIP %#llx", last_insns[i].name, vcpu_regs(vcpu).rip);
 		}
-		EXPECT_EQ(0, vcpu_regs(vcpu).rip >> 32);
+		EXPECT_EQ(0, vcpu_regs(vcpu).rip >> 32) {
+			TH_LOG("%s: RIP %#llx", last_insns[i].name, vcpu_regs(vcpu).rip);
+		}
 		vm_destroy(vcpu->vm);
 	}
 }

@@ -205,6 +205,7 @@ static const struct exit_row exit_rows[] = {
 	ROW("mov to untouched memory", "\x48\x89\x18", 0x700000, 0, 0, 0),
 	ROW("fninit", "\xdb\xe3", 0, 0, 0, 0),
 	ROW("vmcall for nothing", "\x0f\x01\xc1", 1000, 0, 0, A),
+	ROW("vmmcall for nothing", "\x0f\x01\xd9", 1000, 0, 0, A),
 };
 
 static void set_pattern(struct kvm_regs *regs)
@@ -266,9 +267,14 @@ static void expect_nothing_else_changed(struct __test_metadata *_metadata, struc
 
 TEST(an_exit_of_any_kind_changes_no_other_register_and_no_flag)
 {
-	for (size_t i = 0; i < ARRAY_LEN(exit_rows); i++) {
-		struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, lives);
+	const char *other_vendors = host_cpu_is_intel() ? "vmmcall for nothing" : "vmcall for nothing";
 
+	for (size_t i = 0; i < ARRAY_LEN(exit_rows); i++) {
+		struct vcpu *vcpu;
+
+		if (!strcmp(exit_rows[i].name, other_vendors))
+			continue;
+		vcpu = vm_create_one(VM_IRQCHIP, lives);
 		expect_nothing_else_changed(_metadata, vcpu, &exit_rows[i]);
 		vm_destroy(vcpu->vm);
 	}
