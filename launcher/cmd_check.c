@@ -73,6 +73,15 @@ static void check_firmware(struct check *check)
 	}
 }
 
+/* What a guest's processor lacks may be its hypervisor's choice. */
+static const char *feature_remedy(const struct host *host)
+{
+	if (host->nested)
+		return "have this machine's hypervisor offer it";
+	return host->vendor == HOST_AMD ? "use a machine that has it (AMD since 2008)"
+					: "use a machine that has it (Intel since 2010)";
+}
+
 static void check_feature(struct check *check, enum host_answer has, const char *name)
 {
 	switch (has) {
@@ -80,8 +89,7 @@ static void check_feature(struct check *check, enum host_answer has, const char 
 		answer(check, FINE, "CPU: %s", name);
 		break;
 	case HOST_NO:
-		answer(check, MISSING, "CPU: no %s; use a machine that has it (Intel since 2010, AMD since 2008)",
-		       name);
+		answer(check, MISSING, "CPU: no %s; %s", name, feature_remedy(&check->host));
 		break;
 	default:
 		answer(check, UNKNOWN, "CPU: whether it has %s; /proc/cpuinfo does not say", name);
@@ -90,8 +98,11 @@ static void check_feature(struct check *check, enum host_answer has, const char 
 
 static void check_paging(struct check *check)
 {
-	check_feature(check, check->host.second_level,
-		      check->host.vendor == HOST_AMD ? "nested paging" : "EPT");
+	if (check->host.vendor == HOST_AMD) {
+		check_feature(check, check->host.second_level, "nested paging");
+		return;
+	}
+	check_feature(check, check->host.second_level, "EPT");
 	check_feature(check, check->host.unrestricted, "unrestricted guest");
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "exit_name.h"
 #include "vcpu.h"
 
 #define CR0_PG		(1ULL << 31)
@@ -170,6 +171,10 @@ void death_collect(struct death *death, const struct vcpu *vcpu, int err)
 	death->vcpu = vcpu->id;
 	death->from_kiln = !ioctl(vcpu->fd, KILN_GET_DEATH, record);
 	if (death->from_kiln) {
+		struct kiln_version version;
+
+		vm_get_version(vcpu->fd, &version);
+		death->vendor = version.vendor;
 		record->cause[sizeof(record->cause) - 1] = '\0';
 		return;
 	}
@@ -185,14 +190,37 @@ void death_collect(struct death *death, const struct vcpu *vcpu, int err)
 						    record->insn, sizeof(record->insn));
 }
 
-static void print_exit(const struct kiln_death *r, FILE *out)
+/* In the words of the SDM. */
+static void print_vmx_exit(const struct kiln_death *r, FILE *out)
 {
-	fprintf(out, "  exit reason 0x%x  qualification 0x%llx  gpa 0x%llx  linear 0x%llx\n",
-		r->exit_reason, r->qualification, r->gpa, r->linear);
+	fprintf(out, "  qualification 0x%llx  gpa 0x%llx  linear 0x%llx\n", r->qualification, r->gpa,
+		r->linear);
 	fprintf(out, "  interruption 0x%x error 0x%x  idt-vectoring 0x%x error 0x%x\n",
 		r->intr_info, r->intr_error, r->idt_info, r->idt_error);
 	fprintf(out, "  instruction error %u  entry interruption 0x%x\n", r->insn_error,
 		r->entry_info);
+}
+
+/* In the words of the APM. EXITINFO2 is kept where it is an address. */
+static void print_svm_exit(const struct kiln_death *r, FILE *out)
+{
+	fprintf(out, "  exitinfo1 0x%llx  gpa 0x%llx\n", r->qualification, r->gpa);
+	fprintf(out, "  exitintinfo 0x%x error 0x%x  eventinj 0x%x\n", r->idt_info, r->idt_error,
+		r->entry_info);
+}
+
+static void print_exit(const struct death *death, FILE *out)
+{
+	const struct kiln_death *record = &death->record;
+	char name[32];
+
+	exit_name(death->vendor, record->exit_reason, name, sizeof(name));
+	fprintf(out, "  exit %s 0x%x (%s)\n",
+		death->vendor == KILN_VENDOR_AMD ? "code" : "reason", record->exit_reason, name);
+	if (death->vendor == KILN_VENDOR_AMD)
+		print_svm_exit(record, out);
+	else
+		print_vmx_exit(record, out);
 }
 
 static void print_registers(const struct kvm_regs *r, FILE *out)
@@ -257,7 +285,7 @@ void death_print(const struct death *death, FILE *out)
 
 	fprintf(out, "kiln: vCPU %u died: %s\n", death->vcpu, record->cause);
 	if (death->from_kiln)
-		print_exit(record, out);
+		print_exit(death, out);
 	print_registers(&record->regs, out);
 	print_segments(&record->sregs, out);
 	print_system(&record->sregs, out);

@@ -16,6 +16,7 @@
 struct death {
 	unsigned int vcpu;
 	int from_kiln;		/* the exit fields are the hardware's */
+	uint32_t vendor;	/* then: KILN_VENDOR_*, whose */
 	struct kiln_death record;
 };
 

@@ -13,7 +13,7 @@
 #include "error.h"
 #include "util.h"
 
-/* SDM vol. 4 table 2-2; AMD APM vol. 2 §15.30.1. */
+/* SDM vol. 4 table 2-2; APM vol. 2 §15.30.1. */
 #define MSR_FEATURE_CONTROL	0x3a
 #define FEATURE_LOCKED		(1u << 0)
 #define FEATURE_VMX		(1u << 2)	/* outside SMX */
@@ -121,20 +121,45 @@ static bool read_msr(const char *root, uint32_t index, uint64_t *value)
 	return ok;
 }
 
-static enum host_answer locked_off(const struct host *host, const char *root)
+static enum host_answer vmx_locked_off(const struct host *host, const char *root)
 {
 	uint64_t value;
 
 	/* The kernel hides VMX that firmware locked off, CPUID does not. */
-	if (host->vendor == HOST_INTEL && host->cpuid_virt && !host->kernel_virt)
+	if (host->cpuid_virt && !host->kernel_virt)
 		return HOST_YES;
-	if (host->vendor == HOST_INTEL && read_msr(root, MSR_FEATURE_CONTROL, &value))
+	if (read_msr(root, MSR_FEATURE_CONTROL, &value))
 		return (value & (FEATURE_LOCKED | FEATURE_VMX)) == FEATURE_LOCKED ? HOST_YES
 										  : HOST_NO;
-	if (host->vendor == HOST_AMD && read_msr(root, MSR_VM_CR, &value))
-		return value & VM_CR_SVMDIS ? HOST_YES : HOST_NO;
 	/* Linux itself looks at the MSR before it shows the flag. */
-	return host->vendor == HOST_INTEL && host->kernel_virt ? HOST_NO : HOST_UNKNOWN;
+	return host->kernel_virt ? HOST_NO : HOST_UNKNOWN;
+}
+
+static enum host_answer svm_locked_off(const struct host *host, const char *root)
+{
+	uint64_t value;
+
+	if (read_msr(root, MSR_VM_CR, &value))
+		return value & VM_CR_SVMDIS ? HOST_YES : HOST_NO;
+	/* Since 6.7 the kernel hides SVM that firmware switched off. */
+	if (host->cpuid_virt && !host->kernel_virt)
+		return HOST_YES;
+	/* Older ones do not look; these two look when they are loaded, and refuse. */
+	if (host_module_loaded(root, "kiln") || host_module_loaded(root, "kvm_amd"))
+		return HOST_NO;
+	return HOST_UNKNOWN;
+}
+
+static enum host_answer locked_off(const struct host *host, const char *root)
+{
+	switch (host->vendor) {
+	case HOST_INTEL:
+		return vmx_locked_off(host, root);
+	case HOST_AMD:
+		return svm_locked_off(host, root);
+	default:
+		return HOST_UNKNOWN;
+	}
 }
 
 void host_read(struct host *host, const char *root)

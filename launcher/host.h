@@ -20,7 +20,7 @@ struct host {
 	bool nested;			/* this machine is itself a guest */
 	enum host_answer locked_off;	/* by firmware */
 	enum host_answer second_level;	/* EPT or NPT */
-	enum host_answer unrestricted;	/* unrestricted guest; always on AMD */
+	enum host_answer unrestricted;	/* unrestricted guest; on AMD no question */
 };
 
 /* @root is "" but in tests. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "../death.h"
+#include "../exit_name.h"
 #include "tap.h"
 
 static struct guest_memory memory;
@@ -116,6 +117,8 @@ static void the_report_has_registers_and_bytes(void)
 	death.vcpu = 3;
 	death.from_kiln = 1;
 	snprintf(death.record.cause, sizeof(death.record.cause), "it fell over");
+	death.vendor = KILN_VENDOR_INTEL;
+	death.record.exit_reason = 48;
 	death.record.qualification = 0xabc;
 	death.record.regs.rip = 0x1234567;
 	death.record.insn_len = 2;
@@ -124,6 +127,7 @@ static void the_report_has_registers_and_bytes(void)
 	death_print(&death, out);
 	fclose(out);
 	CHECK(strstr(text, "kiln: vCPU 3 died: it fell over\n"));
+	CHECK(strstr(text, "exit reason 0x30 (EPT_VIOLATION)\n"));
 	CHECK(strstr(text, "qualification 0xabc"));
 	CHECK(strstr(text, "rip   0000000001234567"));
 	CHECK(strstr(text, "bytes at rip: 0f 0b\n"));
@@ -133,6 +137,59 @@ static void the_report_has_registers_and_bytes(void)
 	fclose(out);
 }
 
+static void the_report_speaks_of_svm_on_amd(void)
+{
+	static struct death death;
+	char text[8192] = "";
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	death.from_kiln = 1;
+	death.vendor = KILN_VENDOR_AMD;
+	death.record.exit_reason = 0x400;
+	death.record.qualification = 0x100000006;
+	death.record.gpa = 0xfee00000;
+	death.record.idt_info = 0x80000b0e;
+	death_print(&death, out);
+	fclose(out);
+	CHECK(strstr(text, "exit code 0x400 (NPF)\n"));
+	CHECK(strstr(text, "exitinfo1 0x100000006  gpa 0xfee00000\n"));
+	CHECK(strstr(text, "exitintinfo 0x80000b0e error 0x0  eventinj 0x0\n"));
+	CHECK(!strstr(text, "qualification"));
+}
+
+static void exits_have_the_names_of_their_manual(void)
+{
+	static const struct {
+		uint32_t vendor, reason;
+		const char *name;
+	} exits[] = {
+		{ KILN_VENDOR_INTEL, 2, "TRIPLE_FAULT" },
+		{ KILN_VENDOR_INTEL, 0x80000021, "INVALID_STATE" },
+		{ KILN_VENDOR_INTEL, 0xffff, "unknown" },
+		{ KILN_VENDOR_AMD, 0x000, "CR0_READ" },
+		{ KILN_VENDOR_AMD, 0x014, "CR4_WRITE" },
+		{ KILN_VENDOR_AMD, 0x027, "DR7_READ" },
+		{ KILN_VENDOR_AMD, 0x04e, "EXCP14" },
+		{ KILN_VENDOR_AMD, 0x05f, "EXCP31" },
+		{ KILN_VENDOR_AMD, 0x060, "INTR" },
+		{ KILN_VENDOR_AMD, 0x07f, "SHUTDOWN" },
+		{ KILN_VENDOR_AMD, 0x08f, "EFER_WRITE_TRAP" },
+		{ KILN_VENDOR_AMD, 0x098, "CR8_WRITE_TRAP" },
+		{ KILN_VENDOR_AMD, 0x0a6, "IDLE_HLT" },
+		{ KILN_VENDOR_AMD, 0x3ff, "unknown" },
+		{ KILN_VENDOR_AMD, 0x400, "NPF" },
+		{ KILN_VENDOR_AMD, 0xffffffff, "INVALID" },
+	};
+	char name[32], tiny[4];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(exits); i++) {
+		exit_name(exits[i].vendor, exits[i].reason, name, sizeof(name));
+		CHECK(!strcmp(name, exits[i].name));
+	}
+	exit_name(KILN_VENDOR_AMD, 0x7f, tiny, sizeof(tiny));
+	CHECK(!strcmp(tiny, "SHU"));
+}
+
 static const struct test tests[] = {
 	TEST(code_is_read_without_paging),
 	TEST(code_is_read_through_four_levels),
@@ -140,6 +197,8 @@ static const struct test tests[] = {
 	TEST(hostile_tables_lead_nowhere),
 	TEST(every_ending_of_a_vcpu_has_a_sentence),
 	TEST(the_report_has_registers_and_bytes),
+	TEST(the_report_speaks_of_svm_on_amd),
+	TEST(exits_have_the_names_of_their_manual),
 	TESTS_END
 };
 

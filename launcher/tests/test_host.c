@@ -44,18 +44,36 @@ static void machine(const char *cpuinfo)
 	put("/proc/cpuinfo", cpuinfo, strlen(cpuinfo));
 }
 
-/* IA32_FEATURE_CONTROL lies at its index of the file, VM_CR is beyond a plain file's reach. */
+/* An MSR lies at its index of the file. */
+static void put_msr(uint32_t index, uint64_t value)
+{
+	char path[512];
+	FILE *file;
+
+	put("/dev/cpu/0/msr", "", 0);
+	snprintf(path, sizeof(path), "%s/dev/cpu/0/msr", root);
+	file = fopen(path, "r+");
+	/* sparse: VM_CR is at 3 GiB */
+	if (!file || fseeko(file, (off_t)index, SEEK_SET) ||
+	    fwrite(&value, 1, sizeof(value), file) != sizeof(value))
+		abort();
+	fclose(file);
+}
+
 static void put_feature_control(uint64_t value)
 {
-	uint8_t msrs[0x3a + 8] = { 0 };
+	put_msr(0x3a, value);
+}
 
-	memcpy(msrs + 0x3a, &value, sizeof(value));
-	put("/dev/cpu/0/msr", msrs, sizeof(msrs));
+static void put_vm_cr(uint64_t value)
+{
+	put_msr(0xc0010114, value);
 }
 
 #define INTEL	"processor\t: 0\nvendor_id\t: GenuineIntel\n"
 #define AMD	"processor\t: 0\nvendor_id\t: AuthenticAMD\n"
 #define VMX	"flags\t\t: fpu vmx sse\n"
+#define SVM	"flags\t\t: fpu svm npt sse\n"
 #define FULL	"vmx flags\t: vnmi ept vpid unrestricted_guest ple\n"
 
 static void a_cpu_with_everything_is_recognized(void)
@@ -106,6 +124,44 @@ static void each_missing_thing_has_its_remedy(void)
 	CHECK(host.locked_off == HOST_NO);
 }
 
+static void svm_switched_off_is_seen_as_far_as_it_can_be(void)
+{
+	struct host host;
+
+	machine(AMD SVM);
+	host_read(&host, root);
+	CHECK(host.locked_off == HOST_UNKNOWN && !host_virt_problem(&host));
+	put_vm_cr(1 << 4);
+	host_read(&host, root);
+	CHECK(host.locked_off == HOST_YES);
+	CHECK(strstr(host_virt_problem(&host), "switch on SVM Mode in the firmware setup"));
+	put_vm_cr(1 << 3);
+	host_read(&host, root);
+	CHECK(host.locked_off == HOST_NO && !host_virt_problem(&host));
+	/* these load only where SVM is on */
+	machine(AMD SVM);
+	put("/sys/module/kvm_amd/refcnt", "0\n", 2);
+	host_read(&host, root);
+	CHECK(host.locked_off == HOST_NO);
+	machine(AMD SVM);
+	put("/sys/module/kiln/refcnt", "0\n", 2);
+	host_read(&host, root);
+	CHECK(host.locked_off == HOST_NO);
+}
+
+static void svm_without_nested_paging_is_seen(void)
+{
+	struct host host;
+
+	machine(AMD "flags\t\t: fpu svm sse\n");
+	host_read(&host, root);
+	CHECK(host.kernel_virt && host.second_level == HOST_NO);
+	machine(AMD "flags\t\t: fpu sse\n");
+	host_read(&host, root);
+	CHECK(!host.kernel_virt && host.second_level == HOST_UNKNOWN);
+	CHECK(strstr(host_virt_problem(&host), "has no VMX or SVM"));
+}
+
 static void a_missing_node_is_explained(void)
 {
 	machine(INTEL "flags\t\t: fpu\n");
@@ -119,6 +175,12 @@ static void a_missing_node_is_explained(void)
 	CHECK_ERROR("although the module kiln is loaded");
 	host_explain_open(root, "/dev/kvm", ENOENT);
 	CHECK_ERROR("modprobe kvm_intel");
+	machine(AMD SVM);
+	host_explain_open(root, "/dev/kvm", ENOENT);
+	CHECK_ERROR("modprobe kvm_amd");
+	put_vm_cr(1 << 4);
+	host_explain_open(root, "/dev/kiln", ENOENT);
+	CHECK_ERROR("/dev/kiln: not there: firmware switched SVM off");
 	host_explain_open(root, "/tmp/other", ENOENT);
 	CHECK_ERROR("--device");
 }
@@ -131,7 +193,7 @@ static void an_unreadable_node_names_the_group(void)
 	CHECK_ERROR("usermod -aG kvm");
 }
 
-static void the_owner_of_vmx_is_named(void)
+static void the_owner_of_the_extension_is_named(void)
 {
 	char name[64];
 
@@ -146,6 +208,10 @@ static void the_owner_of_vmx_is_named(void)
 	CHECK(!host_other_hypervisor(root, "/dev/kvm", name, sizeof(name)));
 	host_explain_create(root, "/dev/kiln", EBUSY);
 	CHECK_ERROR("in use by kvm_intel");
+	machine(AMD SVM);
+	put("/sys/module/kvm_amd/refcnt", "1\n", 2);
+	host_explain_create(root, "/dev/kiln", EBUSY);
+	CHECK_ERROR("in use by kvm_amd");
 	host_explain_create(root, "/dev/kiln", ENOMEM);
 	CHECK_ERROR("no VM can be created");
 }
@@ -166,9 +232,11 @@ static const struct test tests[] = {
 	TEST(a_cpu_with_everything_is_recognized),
 	TEST(words_are_not_found_within_words),
 	TEST(each_missing_thing_has_its_remedy),
+	TEST(svm_switched_off_is_seen_as_far_as_it_can_be),
+	TEST(svm_without_nested_paging_is_seen),
 	TEST(a_missing_node_is_explained),
 	TEST(an_unreadable_node_names_the_group),
-	TEST(the_owner_of_vmx_is_named),
+	TEST(the_owner_of_the_extension_is_named),
 	TEST(a_machine_that_tells_nothing_is_no_crash),
 	TESTS_END
 };
