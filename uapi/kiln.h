@@ -51,21 +51,33 @@ struct kiln_version {
 /**
  * struct kiln_death - why a vCPU cannot go on
  * @kind: one of KILN_DEATH_*
- * @exit_reason: the hardware's exit reason, all 32 bits (SDM vol. 3 app. C)
- * @qualification: exit qualification (SDM vol. 3 §27.2.1)
- * @gpa: guest-physical address of the exit, where it has one, else 0
- * @linear: guest-linear address of the exit, where it has one, else 0
- * @intr_info: VM-exit interruption information, bit 31 says valid
+ * @exit_reason: VMX: the exit reason, all 32 bits (SDM vol. 3 app. C).
+ *	SVM: the lower half of EXITCODE (APM vol. 2 app. C); 0xffffffff where
+ *	VMRUN refused the guest or could not be executed
+ * @qualification: VMX: exit qualification (SDM vol. 3 §27.2.1).
+ *	SVM: EXITINFO1
+ * @gpa: guest-physical address of the exit, where it has one, else 0.
+ *	SVM: EXITINFO2 of a nested page fault
+ * @linear: guest-linear address of the exit, where it has one, else 0.
+ *	SVM: always 0
+ * @intr_info: VMX: VM-exit interruption information, bit 31 says valid.
+ *	SVM: always 0; an intercepted exception's vector is in the code
  * @intr_error: its error code
- * @idt_info: IDT-vectoring information, bit 31 says valid
+ * @idt_info: what was being delivered when the exit came, bit 31 says valid.
+ *	VMX: IDT-vectoring information. SVM: EXITINTINFO
  * @idt_error: its error code
- * @insn_error: VM-instruction error number (SDM vol. 3 §31.4), 0 for none
- * @entry_info: what was being injected by the entry, bit 31 says valid
+ * @insn_error: VMX: VM-instruction error number (SDM vol. 3 §31.4), 0 for
+ *	none. SVM: always 0
+ * @entry_info: what was to be injected by the entry, bit 31 says valid. VMX:
+ *	VM-entry interruption information. SVM: EVENTINJ
  * @insn_len: how many of @insn are valid, 0 if RIP could not be read
  * @insn: the bytes at RIP
  * @regs: general registers as of the exit
  * @sregs: special registers as of the exit
  * @cause: a sentence, NUL-terminated
+ *
+ * Which of both it is KILN_GET_VERSION says. Of a triple fault SVM leaves
+ * registers undefined (APM vol. 2 §15.14.3): they are what the processor left.
  */
 struct kiln_death {
 	__u32 kind;
