@@ -26,9 +26,10 @@ qemu_cpu() {
 	if [ "$MACHINE" = kvm ]; then
 		printf '%s\n' -accel kvm -cpu host
 	elif [ -n "$DETERMINISTIC" ]; then
-		# An instruction is a nanosecond and nothing is random; idle time passes at once.
+		# An instruction is a nanosecond and nothing is random; idle time passes at once. Each round of a REP counts as
+		# an instruction: without ERMS and FSRM the kernel clears and copies by words, not bytes.
 		printf '%s\n' -accel "tcg,thread=single" -icount "shift=0,sleep=off" -rtc "base=2024-01-01,clock=vm" -seed 1 \
-			-cpu "${CPU_MODEL:-max},la57=off,rdrand=off,rdseed=off"
+			-cpu "${CPU_MODEL:-max},la57=off,erms=off,fsrm=off,rdrand=off,rdseed=off"
 	else
 		printf '%s\n' -accel "tcg,thread=multi" -cpu "${CPU_MODEL:-max},la57=off"
 	fi
