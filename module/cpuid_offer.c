@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "cpuid.h"
 #include "hw.h"
+#include "spec.h"
 #include "state.h"
 
 /* Where the CPU keeps each word of feature bits (SDM vol. 2 CPUID). */
@@ -47,6 +48,7 @@ enum source {
 	XSAVES,		/* likewise, and the backend has XSAVES */
 	TSC_AUX,	/* likewise, and the backend keeps IA32_TSC_AUX */
 	INVPCID,	/* likewise, and the backend has INVPCID */
+	SSBD,		/* the host's kernel switches it for the guest */
 	OURS,		/* kiln makes it, where the leaf exists */
 	OURS_SILENT,	/* likewise, but api.rst wants it left out of the list */
 };
@@ -65,7 +67,7 @@ struct feature_row {
  *   PMU, DS, PDCM, PT, LBR, SDBG: not virtualized
  *   PKU, CET, LA57, LAM, AMX, MPX: state that is not switched
  *   EST, TM, HWP, thermal: the host's business
- *   IBRS, IBPB, STIBP, SSBD, ARCH_CAPABILITIES: need MSRs not virtualized yet
+ *   ARCH_CAPABILITIES: without it a guest takes all the precautions there are
  *   ENQCMD, PCONFIG, BUS_LOCK_DETECT: need controls not used
  */
 static const struct feature_row features[] = {
@@ -102,7 +104,8 @@ static const struct feature_row features[] = {
 	/* 7.0, EDX */
 	F(AVX512_4VNNIW, HOST), F(AVX512_4FMAPS, HOST), F(FSRM, HOST),
 	F(AVX512_VP2INTERSECT, HOST), F(MD_CLEAR, HOST), F(SERIALIZE, HOST),
-	F(AVX512_FP16, HOST),
+	F(AVX512_FP16, HOST), F(SPEC_CTRL, HOST), F(INTEL_STIBP, HOST),
+	F(SPEC_CTRL_SSBD, HOST),
 	/* 7.1, EAX */
 	F(AVX_VNNI, HOST), F(AVX512_BF16, HOST),
 	/* 0xd.1, EAX */
@@ -117,6 +120,9 @@ static const struct feature_row features[] = {
 	F(3DNOWPREFETCH, HOST), F(XOP, HOST), F(FMA4, HOST), F(TBM, HOST),
 	/* 0x80000008, EBX */
 	F(CLZERO, HOST), F(XSAVEERPTR, HOST), F(WBNOINVD, HOST),
+	F(AMD_IBPB, HOST), F(AMD_IBRS, HOST), F(AMD_STIBP, HOST),
+	F(AMD_STIBP_ALWAYS_ON, HOST), F(AMD_SSBD, HOST),
+	F(VIRT_SSBD, SSBD),
 };
 
 /* What is offered, by word; const after kiln_cpuid_init(). */
@@ -186,6 +192,8 @@ static bool feature_offered(const struct feature_row *row)
 		return host && kiln_hw->has_rdtscp;
 	case INVPCID:
 		return host && kiln_hw->has_invpcid;
+	case SSBD:
+		return kiln_host_has_virt_ssbd();
 	case OURS:
 	case OURS_SILENT:
 		return host_has_leaf(words[row->feature / 32].function);

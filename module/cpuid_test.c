@@ -309,9 +309,9 @@ static void never_offered(struct kunit *test)
 		{ 7, 0, { .ebx = BIT(2) | BIT(14) | BIT(25),
 			  .ecx = BIT(3) | BIT(4) | BIT(5) | BIT(7) | BIT(16) |
 				 BIT(29),
-			  /* AMX, IBT, IBRS, STIBP, L1D, ARCH_CAP, SSBD */
+			  /* AMX, IBT, L1D, ARCH_CAP, CORE_CAP */
 			  .edx = BIT(20) | BIT(22) | BIT(24) | BIT(25) |
-				 GENMASK(31, 26) } },
+				 GENMASK(30, 28) } },
 		{ 0xa, 0, { ~0, ~0, ~0, ~0 } },
 		{ 0xd, 1, { .eax = BIT(4), .ecx = ~0, .edx = ~0 } },
 		{ 0x80000001, 0, { .ecx = BIT(2) } },	/* SVM */

@@ -52,12 +52,14 @@ enum kiln_inject {
  * @KILN_REFRESH_TSC: vcpu->clock.tsc_offset or .tsc_ratio
  * @KILN_REFRESH_CPUID: the guest's CPUID: recompute intercepts
  * @KILN_REFRESH_APIC: local APIC switched off, xAPIC or x2APIC
+ * @KILN_REFRESH_SPEC: vcpu->spec_ctrl_live
  */
 enum kiln_refresh {
 	KILN_REFRESH_DR7,
 	KILN_REFRESH_TSC,
 	KILN_REFRESH_CPUID,
 	KILN_REFRESH_APIC,
+	KILN_REFRESH_SPEC,
 };
 
 /**

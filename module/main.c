@@ -26,6 +26,7 @@
 #include "hw.h"
 #include "msr.h"
 #include "run.h"
+#include "spec.h"
 #include "vm_private.h"
 
 #define KILN_VERSION	"0.1"
@@ -342,11 +343,14 @@ static int __init kiln_init(void)
 	r = pick_backend();
 	if (r)
 		return r;
+	r = kiln_spec_init();
+	if (r)
+		goto err_hw;
 	kiln_cpuid_init();
 	kiln_vm_setup();
 	r = kiln_run_init();
 	if (r)
-		goto err_hw;
+		goto err_spec;
 	r = kiln_clock_init();
 	if (r)
 		goto err_run;
@@ -369,6 +373,8 @@ err_clock:
 	kiln_clock_exit();
 err_run:
 	kiln_run_exit();
+err_spec:
+	kiln_spec_exit();
 err_hw:
 	kiln_hw->unsetup();
 	return r;
@@ -383,6 +389,7 @@ static void __exit kiln_exit(void)
 	kiln_clock_exit();
 	kiln_mmu_exit();
 	kiln_run_exit();
+	kiln_spec_exit();
 	kiln_hw->unsetup();
 }
 

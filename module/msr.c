@@ -24,6 +24,7 @@
 #include "hw.h"
 #include "irqchip/irqchip.h"
 #include "msr.h"
+#include "spec.h"
 #include "state.h"
 #include "vcpu.h"
 
@@ -396,6 +397,9 @@ static const struct msr_row msrs[] = {
 	  AT(feature_control), .set = set_feature_control },
 	{ NEEDS(MSR_IA32_TSC_ADJUST, TSC_ADJUST), .flags = LISTED,
 	  AT(clock.tsc_adjust), .set = set_tsc_adjust },
+	{ ONE(MSR_IA32_SPEC_CTRL), .flags = LISTED,
+	  .get = kiln_spec_ctrl_get, .set = kiln_spec_ctrl_set },
+	{ ONE(MSR_IA32_PRED_CMD), .get = get_none, .set = kiln_pred_cmd_set },
 	{ ONE(MSR_IA32_UCODE_WRITE), .get = get_none, .set = set_ignored },
 	{ ONE(MSR_IA32_UCODE_REV), .flags = LISTED,
 	  AT(bios_sign), .set = set_bios_sign },
@@ -466,6 +470,8 @@ static const struct msr_row msrs[] = {
 	  .get = get_hw, .set = set_hw_linear },
 	{ NEEDS(MSR_TSC_AUX, RDTSCP), .flags = LISTED,
 	  .get = get_hw, .set = set_hw_32bit },
+	{ ONE(MSR_AMD64_VIRT_SPEC_CTRL),
+	  .get = kiln_virt_spec_ctrl_get, .set = kiln_virt_spec_ctrl_set },
 };
 
 static_assert(ARRAY_SIZE(msrs) <= U8_MAX);

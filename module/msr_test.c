@@ -74,6 +74,26 @@ static void takes(struct kunit *test, struct kiln_vcpu *vcpu, u32 index,
 	KUNIT_EXPECT_EQ(test, val, get(test, vcpu, index));
 }
 
+/* The fake's CPUID has none of the features that come with them. */
+static void speculation_msrs_fault_for_a_guest_without_them(struct kunit *test)
+{
+	static const u32 msrs[] = {
+		MSR_IA32_SPEC_CTRL, MSR_IA32_PRED_CMD, MSR_AMD64_VIRT_SPEC_CTRL,
+	};
+	struct kiln_vcpu *vcpu = new_vcpu(test);
+	u64 val = POISON;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		KUNIT_EXPECT_EQ(test, 1, kiln_msr_get(vcpu, msrs[i], &val,
+						      GUEST));
+		KUNIT_EXPECT_EQ(test, 1, kiln_msr_set(vcpu, msrs[i], 0, GUEST));
+		KUNIT_EXPECT_EQ(test, 1, kiln_msr_set(vcpu, msrs[i], ~0ull,
+						      HOST));
+	}
+	KUNIT_EXPECT_EQ(test, POISON, val);
+}
+
 static void the_table_is_sorted_without_overlap(struct kunit *test)
 {
 	KUNIT_EXPECT_TRUE(test, kiln_msr_table_sorted());
@@ -82,8 +102,7 @@ static void the_table_is_sorted_without_overlap(struct kunit *test)
 static void unknown_msrs_fault_for_guest_and_user_space(struct kunit *test)
 {
 	static const u32 unknown[] = {
-		0x2, 0xf, 0x13, 0x48 /* SPEC_CTRL */, 0x49 /* PRED_CMD */,
-		0x10a /* ARCH_CAPABILITIES */, 0x122 /* TSX_CTRL */,
+		0x2, 0xf, 0x13, 0x10a /* ARCH_CAPABILITIES */, 0x122 /* TSX_CTRL */,
 		0x140 /* MISC_FEATURES_ENABLES */, 0x1ff, 0x210, 0x24f, 0x251,
 		0x25a, 0x267, 0x270, 0x2fe, 0x300,
 		0x400 + 4 * KILN_MCE_BANKS, 0x480 /* VMX_BASIC */, 0x7ff,
@@ -418,6 +437,7 @@ static void both_numbers_of_the_system_time_msr_are_one(struct kunit *test)
 
 static struct kunit_case cases[] = {
 	KUNIT_CASE(the_table_is_sorted_without_overlap),
+	KUNIT_CASE(speculation_msrs_fault_for_a_guest_without_them),
 	KUNIT_CASE(unknown_msrs_fault_for_guest_and_user_space),
 	KUNIT_CASE(the_last_row_does_not_leak_into_the_next_lookup),
 	KUNIT_CASE(msrs_of_absent_features_fault_for_the_guest_only),

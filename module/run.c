@@ -31,6 +31,7 @@
 #include "hw.h"
 #include "irqchip/irqchip.h"
 #include "run.h"
+#include "spec.h"
 #include "state.h"
 #include "trace.h"
 #include "xfer.h"
@@ -191,6 +192,7 @@ static void load_on(struct kiln_vcpu *vcpu, int cpu)
 	bool moved = vcpu->cpu != cpu;
 
 	kiln_hw->vcpu_load(vcpu, cpu);
+	kiln_spec_load(vcpu);
 	WRITE_ONCE(vcpu->cpu, cpu);
 	if (moved && vcpu->lapic)
 		lapic_timer_migrate(vcpu);
@@ -497,6 +499,7 @@ static int enter_guest(struct kiln_vcpu *vcpu)
 		wait_for_deadline(vcpu);
 	trace_kiln_entry(vcpu->id);
 	vtime_account_guest_enter();
+	kiln_spec_enter(vcpu);
 	static_call(kiln_enter)(vcpu);
 	WRITE_ONCE(vcpu->mode, KILN_OUTSIDE);
 	/*

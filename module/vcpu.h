@@ -169,6 +169,9 @@ struct kiln_pio {
 struct kiln_vcpu {
 	/* hot: touched on every exit; offsets are used by entry.S */
 	u64 regs[KILN_NR_REGS];		/* [v] see kiln_reg_read() */
+	u64 spec_ctrl;			/* [t] guest's, outside of the guest */
+	u64 host_spec_ctrl;		/* [t] to return to */
+	u8 spec_ctrl_live;		/* [v] the guest writes it without exit */
 	u32 regs_avail;			/* [v] bit per enum kiln_reg */
 	u32 regs_dirty;			/* [v] */
 	unsigned long requests;		/* [a] */
@@ -178,6 +181,8 @@ struct kiln_vcpu {
 	struct kvm_run *run;		/* [c] shared with user space: hostile */
 	struct kiln_lapic *lapic;	/* [c] NULL without in-kernel APIC */
 
+	u64 virt_spec_ctrl;		/* [v] AMD's, of which SSBD */
+	u64 number;			/* [p] unlike any vCPU's, ever, or 0 */
 	u32 id;				/* [c] vcpu_id of KVM_CREATE_VCPU, APIC id */
 	u32 index;			/* [c] place in vm->vcpus */
 	struct mutex mutex;

@@ -22,6 +22,7 @@
 #include <asm/desc.h>
 #include <asm/fpu/xcr.h>
 #include <asm/msr.h>
+#include <asm/spec-ctrl.h>
 #include <asm/trap_pf.h>
 #include <asm/trapnr.h>
 
@@ -402,6 +403,8 @@ void svm_enter(struct kiln_vcpu *vcpu)
 		load_guest_xsave(vcpu);
 	}
 
+	if (unlikely(vcpu->virt_spec_ctrl))
+		x86_virt_spec_ctrl(vcpu->virt_spec_ctrl, true);
 	svm->fail = !begin(svm);
 	if (likely(!svm->fail)) {
 		do {
@@ -410,6 +413,8 @@ void svm_enter(struct kiln_vcpu *vcpu)
 		} while (fast_exit(svm));
 		end(svm);
 	}
+	if (unlikely(vcpu->virt_spec_ctrl))
+		x86_virt_spec_ctrl(vcpu->virt_spec_ctrl, false);
 
 	vcpu->cr2 = svm->vmcb->save.cr2;
 	tpr_from_hw(svm);

@@ -14,6 +14,8 @@
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
 
+#include "../spec_asm.h"
+
 /* struct kiln_vcpu starts with regs[], in the order of the ModRM encoding. */
 #define REG(n)	((n) * 8)
 #define RCX	1
@@ -74,6 +76,7 @@ SYM_FUNC_START(svm_enter_guest)
 	GSBASE_TO_R8
 	push	%r8
 	R9_TO_GSBASE
+	SPEC_CTRL_TO_GUEST %rdi
 
 	/* Well before VMRUN: TCG would take the shadow of STI along. */
 	sti
@@ -93,6 +96,7 @@ SYM_FUNC_START(svm_enter_guest)
 	mov	REG(15)(%rdi), %r15
 	mov	REG(RDI)(%rdi), %rdi
 
+	VM_CLEAR_CPU_BUFFERS
 	vmrun	%rax
 	cli
 
@@ -111,6 +115,11 @@ SYM_FUNC_START(svm_enter_guest)
 	mov	%r13, REG(13)(%rax)
 	mov	%r14, REG(14)(%rax)
 	mov	%r15, REG(15)(%rax)
+
+	mov	%rax, %rdi
+	RETURNS_AFTER_EXIT %rcx
+	SPEC_CTRL_TO_HOST %rdi
+	UNTRAIN_AFTER_EXIT
 
 	GSBASE_TO_R8
 	pop	%r9

@@ -7,6 +7,7 @@
 #include <asm/processor-flags.h>
 
 #include "irqchip/irqchip.h"
+#include "spec.h"
 #include "svm.h"
 
 void svm_cache_reg(struct kiln_vcpu *vcpu, enum kiln_reg reg)
@@ -267,6 +268,8 @@ static void cpuid_changed(struct svm_vcpu *svm)
 {
 	struct kiln_vcpu *vcpu = &svm->vcpu;
 
+	svm_msr_passthrough(svm, MSR_IA32_PRED_CMD, false,
+			    kiln_guest_has_pred_cmd(vcpu));
 	svm_intercept(svm, INTERCEPT_RDTSCP,
 		      !kiln_guest_has(vcpu, X86_FEATURE_RDTSCP));
 	if (svm_caps.invpcid)
@@ -306,6 +309,10 @@ void svm_refresh(struct kiln_vcpu *vcpu, enum kiln_refresh what)
 		break;
 	case KILN_REFRESH_APIC:
 		/* All modes of the local APIC are software's here. */
+		break;
+	case KILN_REFRESH_SPEC:
+		svm_msr_passthrough(svm, MSR_IA32_SPEC_CTRL,
+				    vcpu->spec_ctrl_live, vcpu->spec_ctrl_live);
 		break;
 	}
 }

@@ -12,6 +12,8 @@
 #include <asm/nospec-branch.h>
 #include <asm/unwind_hints.h>
 
+#include "../spec_asm.h"
+
 /* struct kiln_vcpu starts with regs[], in the order of the ModRM encoding. */
 #define REG(n)	((n) * 8)
 #define RAX	0
@@ -49,9 +51,10 @@ SYM_FUNC_START(vmx_enter_guest)
 	vmwrite	%rsp, %rax
 	mov	%rsp, (%rdx)
 1:
-	testb	%sil, %sil
+	SPEC_CTRL_TO_GUEST %rdi
+	/* Neither MOV nor VERW touches CF. */
+	bt	$0, %esi
 
-	/* MOV keeps the flags of the test above. */
 	mov	REG(RAX)(%rdi), %rax
 	mov	REG(RCX)(%rdi), %rcx
 	mov	REG(RDX)(%rdi), %rdx
@@ -68,7 +71,8 @@ SYM_FUNC_START(vmx_enter_guest)
 	mov	REG(15)(%rdi), %r15
 	mov	REG(RDI)(%rdi), %rdi
 
-	jz	.Llaunch
+	CLEAR_CPU_BUFFERS
+	jnc	.Llaunch
 
 	/* The landing is reached with the unwind state of here. */
 	UNWIND_HINT_SAVE
@@ -106,6 +110,11 @@ SYM_INNER_LABEL(vmx_exit_landing, SYM_L_GLOBAL)
 	mov	%r15, REG(15)(%rax)
 	pop	REG(RAX)(%rax)
 
+	mov	%rax, %rdi
+	RETURNS_AFTER_EXIT %rcx
+	SPEC_CTRL_TO_HOST %rdi
+	CLEAR_BRANCH_HISTORY_VMEXIT
+
 	xor	%eax, %eax
 .Lclear:
 	/*
@@ -131,6 +140,8 @@ SYM_INNER_LABEL(vmx_exit_landing, SYM_L_GLOBAL)
 	RET
 
 .Lfail:
+	mov	(%rsp), %rdi
+	SPEC_CTRL_TO_HOST %rdi
 	mov	$1, %eax
 	jmp	.Lclear
 SYM_FUNC_END(vmx_enter_guest)

@@ -8,6 +8,7 @@
 #include <asm/msr.h>
 
 #include "cpuid.h"
+#include "spec.h"
 #include "vmx.h"
 
 void vmx_cache_reg(struct kiln_vcpu *vcpu, enum kiln_reg reg)
@@ -308,6 +309,8 @@ static void cpuid_changed(struct kiln_vcpu *vcpu)
 	};
 	int i;
 
+	vmx_msr_passthrough(to_vmx(vcpu), MSR_IA32_PRED_CMD, false,
+			    kiln_guest_has_pred_cmd(vcpu));
 	for (i = 0; i < ARRAY_SIZE(gated); i++)
 		vmx_set_cpu2_ctl(to_vmx(vcpu),
 				 gated[i].has ? gated[i].bit & vmx_caps.cpu2 : 0,
@@ -358,5 +361,9 @@ void vmx_refresh(struct kiln_vcpu *vcpu, enum kiln_refresh what)
 		return cpuid_changed(vcpu);
 	case KILN_REFRESH_APIC:
 		return vmx_apic_mode(vcpu);
+	case KILN_REFRESH_SPEC:
+		return vmx_msr_passthrough(to_vmx(vcpu), MSR_IA32_SPEC_CTRL,
+					   vcpu->spec_ctrl_live,
+					   vcpu->spec_ctrl_live);
 	}
 }
