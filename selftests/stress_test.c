@@ -20,7 +20,10 @@
 static uint64_t id __guest_data = 0;
 static volatile uint64_t turns __guest_data = 0, wanted __guest_data = 0;
 
-/* Memory of its own, exits of several kinds, and a timer's interrupt to wake up by. */
+/*
+ * Memory of its own, exits of several kinds, and a timer's interrupt to wake up by. The timer is periodic since QEMU's
+ * TCG loses the shadow of STI at #VMEXIT: an interrupt then comes before the HLT, and the next one has to end it.
+ */
 static __guest void works(void)
 {
 	volatile uint64_t *mine = (volatile uint64_t *)VM_FREE;
@@ -28,7 +31,8 @@ static __guest void works(void)
 	apic_enable();
 	guest_handlers[0x55] = count_trap_eoi;
 	apic_write(APIC_TIMER_DIV, 0xb);
-	apic_write(APIC_LVT_TIMER, 0x55);
+	apic_write(APIC_LVT_TIMER, APIC_PERIODIC | 0x55);
+	apic_write(APIC_TIMER_INIT, 1000000);
 	for (turns = 1; turns <= wanted; turns++) {
 		uint32_t r[4], before = guest_count[0x55];
 
@@ -36,14 +40,13 @@ static __guest void works(void)
 			mine[i * 512] = id << 32 | turns;
 		cpuid(0, 0, r);
 		outb(0x4d0, turns);
-		apic_write(APIC_TIMER_INIT, 100000);
 		while (guest_count[0x55] == before)
 			sti_hlt();
 		cli();
 		for (int i = 0; i < 32; i++)
 			guest_expect(id << 32 | turns, mine[i * 512]);
 	}
-	guest_expect(wanted, guest_count[0x55]);
+	guest_assert(guest_count[0x55] >= wanted);
 	guest_done();
 }
 
