@@ -52,10 +52,10 @@ no_other_report() {
 	! grep -vE '^unreferenced object' "$1" | grep -E "$REPORT"
 }
 
-# vm_with_faults CPU LOG FAULT...
+# vm_with_faults CPU LOG FAULT... With little memory, because kmemleak reads all of it.
 vm_with_faults() {
 	# shellcheck disable=SC2016 # for the shell of the machine
-	"$LAB/vm" --cpu "$1" --kernel debug --no-load --timeout 400 --log "$2" --add "$BUILD/lab/faults/faults.ko" -- sh -c '
+	"$LAB/vm" --cpu "$1" --kernel debug --memory 768 --no-load --timeout 1500 --log "$2" --add "$BUILD/lab/faults/faults.ko" -- sh -c '
 		cd /sys/kernel/debug && echo $(ls -d fail_page_alloc failslab kcov)
 		echo N >failslab/ignore-gfp-wait
 		sh -c "echo 1 >/proc/self/fail-nth; exec 3</etc/passwd" 2>&1
