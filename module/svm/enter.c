@@ -37,9 +37,13 @@
 #define REGS_AFTER_EXIT	((GENMASK(KILN_NR_GPRS - 1, 0) & ~BIT(KILN_RSP)) | \
 			 BIT(KILN_RIP) | BIT(KILN_RFLAGS))
 
+/* May find SVM gone, like clgi(), which then says so. */
 static __always_inline void vmsave(u64 pa)
 {
-	asm volatile("vmsave %0" : : "a" (pa) : "memory");
+	asm volatile("1: vmsave %0\n\t"
+		     "2:\n\t"
+		     _ASM_EXTABLE(1b, 2b)
+		     : : "a" (pa) : "memory");
 }
 
 static __always_inline void vmload(u64 pa)
