@@ -74,12 +74,13 @@ static int fault_level(const struct kiln_mmu *mmu, const struct kiln_slot *slot,
 }
 
 static u64 fault_bits(const struct kiln_pt_format *fmt,
-		      const struct kiln_host_page *page, bool writable,
-		      bool write)
+		      const struct kiln_host_page *page, int level,
+		      bool writable, bool write)
 {
-	u64 bits = fmt->leaf | fmt->exec | fmt->accessed |
-		   fmt->memtype[page->memtype];
+	u64 bits = fmt->leaf | fmt->accessed | fmt->memtype[page->memtype];
 
+	if (level == KILN_PT_4K || !fmt->small_exec)
+		bits |= fmt->exec;
 	if (writable)
 		bits |= fmt->write;
 	/* spares the processor a walk to set it */
@@ -91,8 +92,9 @@ static u64 fault_bits(const struct kiln_pt_format *fmt,
 }
 
 static int fault_map(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
-		     const struct kiln_slot *slot, u64 gfn, bool write)
+		     const struct kiln_slot *slot, u64 gfn, u32 access)
 {
+	bool write = access & KILN_ACCESS_WRITE;
 	unsigned long hva = kiln_slot_hva(slot, gfn);
 	bool may_write = !(slot->flags & KVM_MEM_READONLY);
 	struct kiln_host_page page;
@@ -103,13 +105,15 @@ static int fault_map(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
 		return TRY_HOST;
 
 	level = fault_level(mmu, slot, &page, gfn);
+	if (unlikely(access & KILN_ACCESS_EXEC && mmu->pt.fmt->small_exec))
+		level = KILN_PT_4K;
 	size = kiln_pt_span(level) << PAGE_SHIFT;
 	first = hva & ~(size - 1);
 	if (kiln_link_invalidating(mmu->link, first, first + size))
 		return TRY_LATER;
 
 	r = kiln_pt_map(&mmu->pt, &cpu->cache, gfn, page.pfn, level,
-			fault_bits(mmu->pt.fmt, &page,
+			fault_bits(mmu->pt.fmt, &page, level,
 				   page.writable && may_write, write));
 	if (r > 0)
 		cpu->mapped[r]++;
@@ -122,7 +126,7 @@ static int fault_map(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
 
 /* @hva: set if the answer is TRY_HOST. */
 static int fault_try(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gfn,
-		     bool write, unsigned long *hva)
+		     u32 access, unsigned long *hva)
 {
 	const struct kiln_slot *slot;
 	int r;
@@ -132,11 +136,12 @@ static int fault_try(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gfn,
 	if (unlikely(!slot)) {
 		fault_mark_mmio(mmu, cpu, gfn);
 		r = KILN_FAULT_MMIO;
-	} else if (unlikely(write && slot->flags & KVM_MEM_READONLY)) {
+	} else if (unlikely(access & KILN_ACCESS_WRITE &&
+			    slot->flags & KVM_MEM_READONLY)) {
 		r = KILN_FAULT_MMIO;
 	} else {
 		*hva = kiln_slot_hva(slot, gfn);
-		r = fault_map(mmu, cpu, slot, gfn, write);
+		r = fault_map(mmu, cpu, slot, gfn, access);
 	}
 	read_unlock(&mmu->link->lock);
 	return r;
@@ -159,7 +164,7 @@ int kiln_mmu_fault(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 			if (r)
 				return r;
 		}
-		r = fault_try(mmu, cpu, gfn, write, &hva);
+		r = fault_try(mmu, cpu, gfn, access, &hva);
 		switch (r) {
 		case TRY_HOST:
 			cpu->host_faults++;

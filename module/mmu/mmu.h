@@ -71,6 +71,9 @@ enum kiln_memtype {
  *	belongs to the host's page (see kiln_pt.gone)
  * @max_level: levels of the tree, 4 or 5
  * @leaf_levels: bit per level on which a leaf may stand
+ * @small_exec: only 4K leaves may be executed from: on processors that take a
+ *	machine check where an instruction page changes its size under them
+ *	(CVE-2018-12207, iTLB multihit) a guest could stop the host
  *
  * Constant once given to kiln_mmu_init().
  */
@@ -92,6 +95,7 @@ struct kiln_pt_format {
 	u64 sw_tracked;
 	u8 max_level;
 	u8 leaf_levels;
+	bool small_exec;
 };
 
 /**

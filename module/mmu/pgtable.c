@@ -175,7 +175,7 @@ static bool pt_covers(const struct kiln_pt_format *fmt, u64 old, u64 gfn,
 
 	return kiln_pt_present(fmt, old) &&
 	       kiln_pt_pfn(fmt, old) + offset == pfn &&
-	       !(bits & ~old & fmt->write);
+	       !(bits & ~old & (fmt->write | fmt->exec));
 }
 
 int kiln_pt_map(struct kiln_pt *pt, struct kiln_pt_cache *cache, u64 gfn,

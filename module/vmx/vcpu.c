@@ -9,6 +9,7 @@
  * and exceptions. Section numbers are of the Intel SDM volume 3.
  */
 #include <linux/bitmap.h>
+#include <linux/cpu.h>
 #include <linux/idr.h>
 #include <linux/slab.h>
 #include <asm/msr.h>
@@ -260,6 +261,8 @@ static void vmx_pt_format(struct kiln_pt_format *fmt)
 {
 	kiln_pt_format_ept(fmt, vmx_caps.ept_ad, vmx_caps.ept_2m,
 			   vmx_caps.ept_1g);
+	fmt->small_exec = boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) &&
+			  !cpu_mitigations_off();
 }
 
 struct kiln_hw vmx_hw = {
