@@ -2,7 +2,7 @@
 /*
  * bench: what operations cost on one hypervisor or on two, side by side.
  *
- *	bench [--device PATH]... [--json FILE] [--only TEXT] [--list]
+ *	bench [--device PATH]... [--json FILE] [--only TEXT] [--boot DIR] [--list]
  *
  * Each row runs whole on one device before the next device is opened, since VMX has one owner at a time. The same guest
  * code and the same minimal user-space loop serve both devices.
@@ -21,8 +21,26 @@
 #include "bench.h"
 
 #define MAX_DEVICES	2
+#define TIME_LIMIT	300	/* seconds of the machine, for a row on a device */
 
 char bench_why[160];
+
+#define AT(operation, what, function, ...)	{ operation ", " what, .measure_at = function, .size = { __VA_ARGS__ } }
+
+#define BY_VCPUS(operation, function)				\
+	AT(operation, "1 vCPU", function, 1, 1, 16),		\
+	AT(operation, "8 vCPUs", function, 8, 1, 16),		\
+	AT(operation, "64 vCPUs", function, 64, 1, 16)
+
+#define BY_SLOTS(operation, function)				\
+	AT(operation, "10 slots", function, 1, 10, 125),	\
+	AT(operation, "1,000 slots", function, 1, 1000, 125),	\
+	AT(operation, "32,000 slots", function, 1, 32000, 125)
+
+#define BY_MEMORY(operation, function)				\
+	AT(operation, "16 MiB", function, 1, 1, 16),		\
+	AT(operation, "256 MiB", function, 1, 1, 256),		\
+	AT(operation, "1,024 MiB", function, 1, 1, 1024)
 
 static const struct bench_row rows[] = {
 	{ "CPUID exit", bench_cpuid },
@@ -47,9 +65,25 @@ static const struct bench_row rows[] = {
 	{ "launcher start to the guest's first instruction", bench_launch },
 	{ "KiB per VM beyond guest RAM, kernel only", bench_memory_kernel },
 	{ "KiB per VM beyond guest RAM, launcher included", bench_memory_launcher },
+	BY_VCPUS("CPUID exit", bench_exit_at),
+	BY_VCPUS("fault on 4K, present in the host", bench_fault_at),
+	BY_VCPUS("IPI to an x2APIC id", bench_ipi_at),
+	BY_VCPUS("MSI by irqfd", bench_msi_at),
+	BY_SLOTS("CPUID exit", bench_exit_at),
+	BY_SLOTS("fault on 4K, present in the host", bench_fault_at),
+	BY_SLOTS("IPI to an x2APIC id", bench_ipi_at),
+	BY_MEMORY("CPUID exit", bench_exit_at),
+	BY_MEMORY("fault on 4K, present in the host", bench_fault_at),
+	BY_MEMORY("IPI to an x2APIC id", bench_ipi_at),
 };
 
-#define N_ROWS (sizeof(rows) / sizeof(rows[0]))
+static const struct bench_row boot_rows[] = {
+	{ "launcher start to init: kiln run, QEMU microvm", bench_boot_microvm },
+	{ "launcher start to init: kiln run on both", bench_boot_launcher },
+};
+
+#define N_ROWS		(sizeof(rows) / sizeof(rows[0]))
+#define N_BOOT_ROWS	(sizeof(boot_rows) / sizeof(boot_rows[0]))
 
 struct options {
 	const char *device[MAX_DEVICES];
@@ -108,8 +142,8 @@ static struct answer measure(const struct bench_row *row, const char *device)
 	}
 	if (!pid) {
 		setenv("KILN_DEVICE", device, 1);
-		alarm(300);
-		answer.value = row->measure();
+		alarm(TIME_LIMIT);
+		answer.value = row->measure ? row->measure() : row->measure_at(&row->size);
 		strcpy(answer.why, bench_why);
 		_exit(write(fds[1], &answer, sizeof(answer)) != sizeof(answer));
 	}
@@ -170,26 +204,35 @@ static void json_row(FILE *f, bool first, const char *name, int64_t kiln, int64_
 }
 
 /* Returns the number of cells that could not be measured. */
-static int run(const struct options *o, FILE *json)
+static int run_row(const struct options *o, const struct bench_row *row, FILE *json, bool first)
 {
 	struct answer answers[MAX_DEVICES];
+	int missing = 0;
+
+	for (unsigned int d = 0; d < o->n_devices; d++) {
+		answers[d] = measure(row, o->device[d]);
+		missing += answers[d].value == NOT_MEASURED;
+	}
+	print_row(o, row, answers);
+	if (json)
+		json_row(json, first, row->name, answers[0].value, o->n_devices == 2 ? answers[1].value : NOT_MEASURED);
+	return missing;
+}
+
+static int run(const struct options *o, FILE *json)
+{
+	const struct bench_row *row = bench_boot ? boot_rows : rows;
+	unsigned int n = bench_boot ? N_BOOT_ROWS : N_ROWS;
 	bool first = true;
 	int missing = 0;
 
 	print_header(o);
 	if (json)
 		fputc('[', json);
-	for (unsigned int i = 0; i < N_ROWS; i++) {
-		if (o->only && !strcasestr(rows[i].name, o->only))
+	for (; n--; row++) {
+		if (o->only && !strcasestr(row->name, o->only))
 			continue;
-		for (unsigned int d = 0; d < o->n_devices; d++) {
-			answers[d] = measure(&rows[i], o->device[d]);
-			missing += answers[d].value == NOT_MEASURED;
-		}
-		print_row(o, &rows[i], answers);
-		if (json)
-			json_row(json, first, rows[i].name, answers[0].value,
-				 o->n_devices == 2 ? answers[1].value : NOT_MEASURED);
+		missing += run_row(o, row, json, first);
 		first = false;
 	}
 	if (json)
@@ -201,17 +244,20 @@ static int list(void)
 {
 	for (unsigned int i = 0; i < N_ROWS; i++)
 		puts(rows[i].name);
+	for (unsigned int i = 0; i < N_BOOT_ROWS; i++)
+		puts(boot_rows[i].name);
 	return 0;
 }
 
 static int usage(FILE *f)
 {
-	fputs("Usage: bench [--device PATH]... [--json FILE] [--only TEXT] [--list]\n"
+	fputs("Usage: bench [--device PATH]... [--json FILE] [--only TEXT] [--boot DIR] [--list]\n"
 	      "\n"
 	      "Prints TSC ticks per operation (instructions, in an emulator), a column per device and their ratio.\n"
 	      "  --device PATH  one or two devices (default /dev/kiln and /dev/kvm)\n"
 	      "  --json FILE    also a list of {\"name\", \"kiln\", \"kvm\", \"ratio\"}\n"
 	      "  --only TEXT    the rows whose name holds TEXT\n"
+	      "  --boot DIR     instead, boots of DIR/vmlinuz with DIR/initrd, by QEMU on a device that is not kiln's\n"
 	      "  --list         the rows' names\n"
 	      "Exit status: 0, 1 if anything could not be measured, 2 for bad usage.\n", f);
 	return f == stderr ? 2 : 0;
@@ -222,6 +268,7 @@ int main(int argc, char **argv)
 	static const struct option longopts[] = {
 		{ "device", required_argument, NULL, 'd' }, { "json", required_argument, NULL, 'j' },
 		{ "only", required_argument, NULL, 'o' }, { "list", no_argument, NULL, 'l' },
+		{ "boot", required_argument, NULL, 'b' },
 		{ "help", no_argument, NULL, 'h' }, { 0 },
 	};
 	struct options o = { .n_devices = 0 };
@@ -240,6 +287,9 @@ int main(int argc, char **argv)
 			break;
 		case 'o':
 			o.only = optarg;
+			break;
+		case 'b':
+			bench_boot = optarg;
 			break;
 		case 'l':
 			return list();

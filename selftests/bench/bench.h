@@ -15,11 +15,17 @@
 extern char bench_why[160];
 int64_t not_measured(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-typedef int64_t (*measure_t)(void);
+/* What a VM is made of, for the rows that tell what that costs. */
+struct size {
+	unsigned int vcpus, slots, mib;
+};
 
+/* A row has one of the two measure functions. */
 struct bench_row {
 	const char *name;
-	measure_t measure;
+	int64_t (*measure)(void);
+	int64_t (*measure_at)(const struct size *size);
+	struct size size;
 };
 
 int64_t median(uint64_t *values, unsigned int n);
@@ -50,5 +56,16 @@ int64_t bench_create_destroy(void);
 int64_t bench_launch(void);
 int64_t bench_memory_kernel(void);
 int64_t bench_memory_launcher(void);
+
+/* scale_rows.c: the same operation in a larger VM. */
+int64_t bench_exit_at(const struct size *size);
+int64_t bench_fault_at(const struct size *size);
+int64_t bench_ipi_at(const struct size *size);
+int64_t bench_msi_at(const struct size *size);
+
+/* boot_rows.c: a whole boot of the kernel in the directory bench_boot. */
+extern const char *bench_boot;
+int64_t bench_boot_microvm(void);
+int64_t bench_boot_launcher(void);
 
 #endif

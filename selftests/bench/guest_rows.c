@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Rows a guest measures by itself: the TSC before and after one operation, many times, and the cost of reading the
- * TSC taken off. Of single operations the median counts; of first touches the mean, since a hypervisor may do the work
- * of several pages at one of them.
+ * TSC taken off.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,93 +13,18 @@
 #include <unistd.h>
 
 #include "bench.h"
-#include "guest.h"
-#include "vm.h"
+#include "sample.h"
 
-#define SAMPLES		1001
-#define WARM_UP		50
 #define PORT		0x510
 #define DEVICE		0xd0000000UL
-#define VECTOR		0x71
-#define TOUCH_GPA	0x40000000UL
 #define TOUCH_4K	1024
 #define TOUCH_2M	16
-
-static uint64_t samples[SAMPLES] __guest_data = { 0 };
-static uint64_t overhead __guest_data = 0;	/* of reading the TSC twice with nothing between */
-static volatile uint64_t stamp __guest_data = 0;
-
-/* How many ticks the two readings around nothing are apart, at best. */
-static __guest void calibrate(void)
-{
-	overhead = ~0UL;
-	for (int i = 0; i < 100; i++) {
-		uint64_t t = rdtsc();
-
-		t = rdtsc() - t;
-		if (t < overhead)
-			overhead = t;
-	}
-}
-
-/* GUEST_ROW(name, preparation, operation): the guest code of a row. */
-#define GUEST_ROW(name, prepare, operation)				\
-static __guest void name##_guest(void)					\
-{									\
-	uint32_t r[4];							\
-									\
-	(void)r;							\
-	calibrate();							\
-	prepare;							\
-	for (int i = -WARM_UP; i < SAMPLES; i++) {			\
-		uint64_t t = rdtsc();					\
-									\
-		operation;						\
-		t = rdtsc() - t;					\
-		if (i >= 0)						\
-			samples[i] = t;					\
-	}								\
-	guest_done();							\
-}
-
-/* The least a VMM's loop can be: reads give zero, writes go nowhere. */
-static bool serve(struct vcpu *vcpu)
-{
-	struct kvm_run *run = vcpu->run;
-
-	while (!ioctl(vcpu->fd, KVM_RUN, 0)) {
-		if (run->exit_reason == KVM_EXIT_MMIO) {
-			if (!run->mmio.is_write)
-				memset(run->mmio.data, 0, sizeof(run->mmio.data));
-		} else if (run->exit_reason == KVM_EXIT_IO) {
-			if (run->io.port == UCALL_PORT)
-				break;
-			if (run->io.direction == KVM_EXIT_IO_IN)
-				*(uint32_t *)((uint8_t *)run + run->io.data_offset) = 0;
-		} else {
-			break;
-		}
-	}
-	return !strcmp(vcpu_describe(vcpu), "done");
-}
-
-static int64_t result(struct vcpu *vcpu)
-{
-	struct vm *vm = vcpu->vm;
-	int64_t ticks;
-
-	if (!serve(vcpu))
-		return not_measured("the guest ended with: %s", vcpu->outcome);
-	ticks = median(GUEST(vm, samples), SAMPLES) - GUEST(vm, overhead);
-	vm_destroy(vm);
-	return ticks;
-}
 
 #define ROW(name, flags, prepare, operation)				\
 GUEST_ROW(name, prepare, operation)					\
 int64_t bench_##name(void)						\
 {									\
-	return result(vm_create_one(flags, name##_guest));		\
+	return sampled(vm_create_one(flags, name##_guest));		\
 }
 
 ROW(cpuid, VM_IRQCHIP, , cpuid(0, 0, r))
@@ -126,7 +50,7 @@ static int64_t doorbell(void (*guest)(void), struct kvm_ioeventfd io)
 	io.fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (xioctl(vcpu->vm->fd, KVM_IOEVENTFD, &io))
 		return not_measured("KVM_IOEVENTFD failed");
-	ticks = result(vcpu);
+	ticks = sampled(vcpu);
 	if (read(io.fd, &rings, sizeof(rings)) != sizeof(rings) || rings != SAMPLES + WARM_UP)
 		return not_measured("%lu rings instead of %d", rings, SAMPLES + WARM_UP);
 	close(io.fd);
@@ -146,19 +70,6 @@ int64_t bench_ioeventfd_mmio(void)
 
 /* ---- local APIC ---- */
 
-/* From the write of the ICR to the handler's first step. */
-static __guest void stamp_eoi(struct trap *t)
-{
-	stamp = rdtsc();
-	apic_write(APIC_EOI, 0);
-}
-
-static __guest void stamp_x2eoi(struct trap *t)
-{
-	stamp = rdtsc();
-	wrmsr(X2APIC(APIC_EOI), 0);
-}
-
 /* The EOI of an interrupt in service. */
 static __guest void time_eoi(struct trap *t)
 {
@@ -176,32 +87,12 @@ static __guest void time_x2eoi(struct trap *t)
 	stamp = rdtsc() - start;
 }
 
-/* Interrupts one at a time, each taken before the next; "value" of each is a sample. */
+/* IPI_ROW: from the write of the ICR to the handler's first step, or what "value" is. */
 #define IPI_ROW(name, enable, handler, send, value)			\
-static __guest void name##_guest(void)					\
-{									\
-	calibrate();							\
-	enable();							\
-	guest_handlers[VECTOR] = handler;				\
-	sti();								\
-	for (int i = -WARM_UP; i < SAMPLES; i++) {			\
-		uint64_t t;						\
-									\
-		stamp = 0;						\
-		t = rdtsc();						\
-		send;							\
-		while (!stamp)						\
-			pause_cpu();					\
-		t = value;						\
-		if (i >= 0)						\
-			samples[i] = t;					\
-	}								\
-	cli();								\
-	guest_done();							\
-}									\
+IPI_GUEST(name, enable(), handler, send, value)				\
 int64_t bench_##name(void)						\
 {									\
-	return result(vm_create_one(VM_IRQCHIP, name##_guest));		\
+	return sampled(vm_create_one(VM_IRQCHIP, name##_guest));		\
 }
 
 IPI_ROW(self_ipi_xapic, apic_enable, stamp_eoi, apic_write(APIC_ICR, APIC_SELF | VECTOR), stamp - t)
@@ -250,50 +141,16 @@ int64_t bench_hlt_timer(void)
 
 /* ---- first touches ---- */
 
-static uint64_t touch_pages __guest_data = 0, touch_stride __guest_data = 0;
-
-static __guest void touches(void)
-{
-	calibrate();
-	for (uint64_t i = 0; i < touch_pages; i++) {
-		volatile uint64_t *p = (volatile uint64_t *)(TOUCH_GPA + i * touch_stride);
-		uint64_t t;
-
-		asm volatile("invlpg (%0)" : : "r"(p) : "memory");
-		t = rdtsc();
-		*p = i;
-		t = rdtsc() - t;
-		samples[i % SAMPLES] = t;
-		stamp += t - overhead;
-	}
-	guest_done();
-}
-
 static int64_t touch(void *mem, uint64_t pages, uint64_t stride)
 {
 	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, touches);
 
 	if (vm_set_slot(vcpu->vm, 1, 0, TOUCH_GPA, pages * stride, mem))
 		return not_measured("the slot was refused");
+	GUEST(vcpu->vm, touch_start) = TOUCH_GPA;
 	GUEST(vcpu->vm, touch_pages) = pages;
 	GUEST(vcpu->vm, touch_stride) = stride;
-	if (!serve(vcpu))
-		return not_measured("the guest ended with: %s", vcpu->outcome);
-	return GUEST(vcpu->vm, stamp) / pages;
-}
-
-/* Aligned to 2M and with huge pages or without, as advised. */
-static void *touch_memory(size_t size, int advice)
-{
-	const uintptr_t huge = 2UL << 20;
-	uint8_t *room = mmap(NULL, size + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	uint8_t *mem = (uint8_t *)(((uintptr_t)room + huge - 1) & ~(huge - 1));
-
-	if (room == MAP_FAILED)
-		return NULL;
-	if (madvise(mem, size, advice) && advice == MADV_HUGEPAGE)
-		return NULL;
-	return mem;
+	return touched(vcpu);
 }
 
 static int64_t touch_4k(bool present)

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Rows of whole boots: from before the fork of the launcher to the line that the guest's init writes to its console,
+ * for a Linux kernel as it is packaged. On kiln the launcher is `kiln run`; beside it stands QEMU's smallest machine.
+ * The files are in the directory that --boot names: vmlinuz, initrd, and QEMU's roms.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench.h"
+#include "guest.h"
+#include "vm.h"
+
+#define MARKER		"Linux guest "	/* what lab/guest/report.c says first */
+#define MEMORY		"512M"
+#define COMMAND_LINE	"console=ttyS0 panic=-1 quiet"
+#define MICROVM		"microvm,acpi=off,pit=off,pic=off,rtc=off,x-option-roms=off,isa-serial=on"
+
+const char *bench_boot;
+
+static void exec_kiln(const char *kernel, const char *initrd)
+{
+	execlp("kiln", "kiln", "run", "--device", device_path(), "--kernel", kernel, "--initrd", initrd, "--append",
+	       COMMAND_LINE, "--cpus", "1", "--memory", MEMORY, "--console", "stdio", NULL);
+}
+
+static void exec_qemu(const char *kernel, const char *initrd)
+{
+	execlp("qemu-system-x86_64", "qemu-system-x86_64", "-M", MICROVM, "-accel", "kvm", "-cpu", "host", "-L",
+	       bench_boot, "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+	       "-kernel", kernel, "-initrd", initrd, "-append", COMMAND_LINE, "-smp", "1", "-m", MEMORY, NULL);
+}
+
+typedef void (*launcher_t)(const char *kernel, const char *initrd);
+
+/* The launcher, with nothing on its input and its console in a pipe, whose other end is *out. */
+static pid_t start(launcher_t launcher, int *out)
+{
+	char kernel[PATH_MAX], initrd[PATH_MAX];
+	int fds[2];
+	pid_t pid;
+
+	snprintf(kernel, sizeof(kernel), "%s/vmlinuz", bench_boot);
+	snprintf(initrd, sizeof(initrd), "%s/initrd", bench_boot);
+	if (pipe(fds) || (pid = fork()) < 0)
+		return -1;
+	if (!pid) {
+		dup2(open("/dev/null", O_RDWR), 0);
+		dup2(fds[1], 1);
+		close(fds[0]);
+		launcher(kernel, initrd);
+		perror("bench: the launcher");
+		_exit(127);
+	}
+	close(fds[1]);
+	*out = fds[0];
+	return pid;
+}
+
+static int64_t boot(launcher_t launcher)
+{
+	int64_t ticks = NOT_MEASURED;
+	uint64_t begin = host_tsc();
+	char line[1024] = "";
+	FILE *console;
+	pid_t pid;
+	int out;
+
+	pid = start(launcher, &out);
+	console = pid < 0 ? NULL : fdopen(out, "r");
+	if (!console)
+		return not_measured("no launcher: %s", strerror(errno));
+	while (fgets(line, sizeof(line), console)) {
+		if (strncmp(line, MARKER, strlen(MARKER)))
+			continue;
+		ticks = host_tsc() - begin;
+		break;
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	fclose(console);
+	return ticks != NOT_MEASURED ? ticks : not_measured("the guest did not come up; its last line: %.80s", line);
+}
+
+int64_t bench_boot_microvm(void)
+{
+	return boot(device_is_kiln() ? exec_kiln : exec_qemu);
+}
+
+int64_t bench_boot_launcher(void)
+{
+	return boot(exec_kiln);
+}
