@@ -194,12 +194,11 @@ static bool fast_msr(struct svm_vcpu *svm)
 #define IO_SIZE(info)	(((info) >> SVM_IOIO_SIZE_SHIFT) & 7)
 #define IO_PORT(info)	((info) >> 16)
 
-/* The next RIP comes with the exit on every processor (§15.10.2). */
 static bool fast_io(struct svm_vcpu *svm)
 {
 	u32 info = svm->vmcb->control.exit_info_1;
 
-	svm->next_rip = svm->vmcb->control.exit_info_2;
+	svm_next_rip_io(svm);
 	return !(info & IO_STRING) &&
 	       kiln_pio_kernel(&svm->vcpu, IO_PORT(info), IO_SIZE(info),
 			       info & IO_IN);

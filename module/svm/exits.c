@@ -122,7 +122,7 @@ static int handle_io(struct kiln_vcpu *vcpu)
 {
 	u32 info = to_svm(vcpu)->vmcb->control.exit_info_1;
 
-	to_svm(vcpu)->next_rip = to_svm(vcpu)->vmcb->control.exit_info_2;
+	svm_next_rip_io(to_svm(vcpu));
 	return kiln_pio(vcpu, info >> 16, (info >> SVM_IOIO_SIZE_SHIFT) & 7,
 			info & SVM_IOIO_TYPE_MASK, info & SVM_IOIO_STR_MASK);
 }

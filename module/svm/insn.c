@@ -40,16 +40,30 @@ static bool long_code(struct kiln_vcpu *vcpu)
 	       (svm_get_cs_flags(vcpu) & KILN_CS_L);
 }
 
-/* @len bytes of instruction are behind svm->exit_rip. */
-void svm_set_next(struct svm_vcpu *svm, unsigned int len)
+/* Code that is not 64-bit wraps at 4 GiB. */
+static void set_next_rip(struct svm_vcpu *svm, u64 next)
 {
-	u64 next = svm->exit_rip + len;
-
-	/* Code that is not 64-bit wraps at 4 GiB. */
 	svm->next_rip = long_code(&svm->vcpu) ? next : (u32)next;
 }
 
+/* @len bytes of instruction are behind svm->exit_rip. */
+void svm_set_next(struct svm_vcpu *svm, unsigned int len)
+{
+	set_next_rip(svm, svm->exit_rip + len);
+}
+
 KILN_EXPORT_FOR_KUNIT(svm_set_next);
+
+/**
+ * svm_next_rip_io() - the next RIP after a port access
+ * @svm: vCPU that just exited for one
+ *
+ * It comes with the exit on every processor (§15.10.2). TCG does not wrap it.
+ */
+void svm_next_rip_io(struct svm_vcpu *svm)
+{
+	set_next_rip(svm, svm->vmcb->control.exit_info_2);
+}
 
 /**
  * svm_next_rip_fast() - find the next RIP without sleeping

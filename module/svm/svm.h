@@ -190,6 +190,7 @@ void svm_apic_sync(struct kiln_vcpu *vcpu, int max_irr);
 unsigned int svm_plain_length(u32 code);
 void svm_set_next(struct svm_vcpu *svm, unsigned int len);
 bool svm_next_rip_fast(struct svm_vcpu *svm);
+void svm_next_rip_io(struct svm_vcpu *svm);
 void svm_skip_insn(struct kiln_vcpu *vcpu);
 struct kiln_insn;
 bool svm_decode(struct svm_vcpu *svm, struct kiln_insn *insn, int *r);

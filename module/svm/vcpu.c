@@ -84,8 +84,6 @@ static void msrpm_init(struct svm_vcpu *svm)
 	memset(svm->msrpm, 0xff, PAGE_SIZE << MSRPM_ORDER);
 	for (i = 0; i < ARRAY_SIZE(free); i++)
 		svm_msr_passthrough(svm, free[i], true, true);
-	/* RDMSR of the TSC honours offset and ratio (§15.30.5). */
-	svm_msr_passthrough(svm, MSR_IA32_TSC, true, false);
 }
 
 static void intercepts_init(struct svm_vcpu *svm)
