@@ -32,10 +32,10 @@ char bench_why[160];
 	AT(operation, "8 vCPUs", function, 8, 1, 16),		\
 	AT(operation, "64 vCPUs", function, 64, 1, 16)
 
-#define BY_SLOTS(operation, function)				\
-	AT(operation, "10 slots", function, 1, 10, 125),	\
-	AT(operation, "1,000 slots", function, 1, 1000, 125),	\
-	AT(operation, "32,000 slots", function, 1, 32000, 125)
+#define BY_SLOTS(operation, function, mib)			\
+	AT(operation, "10 slots", function, 1, 10, mib),	\
+	AT(operation, "1,000 slots", function, 1, 1000, mib),	\
+	AT(operation, "32,000 slots", function, 1, 32000, mib)
 
 #define BY_MEMORY(operation, function)				\
 	AT(operation, "16 MiB", function, 1, 1, 16),		\
@@ -69,9 +69,10 @@ static const struct bench_row rows[] = {
 	BY_VCPUS("fault on 4K, present in the host", bench_fault_at),
 	BY_VCPUS("IPI to an x2APIC id", bench_ipi_at),
 	BY_VCPUS("MSI by irqfd", bench_msi_at),
-	BY_SLOTS("CPUID exit", bench_exit_at),
-	BY_SLOTS("fault on 4K, present in the host", bench_fault_at),
-	BY_SLOTS("IPI to an x2APIC id", bench_ipi_at),
+	BY_SLOTS("CPUID exit", bench_exit_at, 16),
+	BY_SLOTS("fault on 4K, present in the host", bench_fault_at, 16),
+	BY_SLOTS("faults each in another slot", bench_spread_at, 125),
+	BY_SLOTS("IPI to an x2APIC id", bench_ipi_at, 16),
 	BY_MEMORY("CPUID exit", bench_exit_at),
 	BY_MEMORY("fault on 4K, present in the host", bench_fault_at),
 	BY_MEMORY("IPI to an x2APIC id", bench_ipi_at),

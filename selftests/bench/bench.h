@@ -60,6 +60,7 @@ int64_t bench_memory_launcher(void);
 /* scale_rows.c: the same operation in a larger VM. */
 int64_t bench_exit_at(const struct size *size);
 int64_t bench_fault_at(const struct size *size);
+int64_t bench_spread_at(const struct size *size);
 int64_t bench_ipi_at(const struct size *size);
 int64_t bench_msi_at(const struct size *size);
 

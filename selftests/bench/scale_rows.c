@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Rows that tell what the size of a VM costs: the same operation on the VM's last vCPU, with more vCPUs, more memory
- * slots or more memory mapped. Which pages are touched does not change with the number of slots, nor with the memory.
+ * slots or more memory mapped. Which pages are touched stays the same.
  */
 #define _GNU_SOURCE
 #include <string.h>
@@ -16,9 +16,11 @@
 #define TOUCHES		1024UL
 #define GSI		1
 
-/* Strides that put a touch into every second slot at most and no two into one where there are 1000 and more. */
-#define STRIDE_ONE_SLOT	4
-#define STRIDE_SLOTS	31
+#define OTHERS_GPA	0x90000000UL	/* slots that nobody touches, a page each */
+
+/* What is touched of the memory, in pages: every 4th of 16 MiB; of 125 MiB, so that no two are in one of 1,000 parts. */
+#define STRIDE		(4 * PAGE)
+#define STRIDE_SPREAD	(31 * PAGE)
 
 /* The vCPU's own APIC id in leaves 1, 0xb and 0x1f. */
 static bool set_cpuid(struct vcpu *vcpu, unsigned int id)
@@ -53,27 +55,38 @@ static bool create_vcpus(struct vcpu *vcpu, unsigned int n, void (*entry)(void))
 	return !xioctl(vcpu->fd, KVM_SET_MP_STATE, &(struct kvm_mp_state){ KVM_MP_STATE_RUNNABLE });
 }
 
-static bool create_slots(struct vm *vm, unsigned int n, uint8_t *mem, size_t size)
+static bool create_slots(struct vm *vm, uint32_t first, unsigned int n, uint64_t gpa, uint8_t *mem, size_t size)
 {
-	size_t part = size / n;
-
 	for (unsigned int i = 0; i < n; i++)
-		if (vm_set_slot(vm, 1 + i, 0, TOUCH_GPA + i * part, part, mem + i * part))
+		if (vm_set_slot(vm, first + i, 0, gpa + i * size, size, mem + i * size))
 			return false;
 	return true;
 }
 
+/* The memory in one slot and the others elsewhere, or the memory spread over all of them. */
+static bool create_memory(struct vm *vm, const struct size *size, bool spread, uint8_t *mem)
+{
+	size_t bytes = (size_t)size->mib << 20;
+	unsigned int others = size->slots - 1;
+	void *room;
+
+	if (spread)
+		return create_slots(vm, 1, size->slots, TOUCH_GPA, mem, bytes / size->slots);
+	room = touch_memory((others + 1) * PAGE, MADV_NOHUGEPAGE);
+	return room && create_slots(vm, 1, 1, TOUCH_GPA, mem, bytes) && create_slots(vm, 2, others, OTHERS_GPA, room, PAGE);
+}
+
 /* What is touched is at the end of the memory, and present in the host. */
-static struct vcpu *create(const struct size *size, void (*entry)(void))
+static struct vcpu *create(const struct size *size, bool spread, void (*entry)(void))
 {
 	static struct vcpu vcpu;
 	size_t bytes = (size_t)size->mib << 20;
-	uint64_t stride = (size->slots > 1 ? STRIDE_SLOTS : STRIDE_ONE_SLOT) * PAGE;
+	uint64_t stride = spread ? STRIDE_SPREAD : STRIDE;
 	uint8_t *mem = touch_memory(bytes, MADV_NOHUGEPAGE);
 
 	vcpu.vm = vm_create(VM_IRQCHIP);
-	if (!mem || !create_slots(vcpu.vm, size->slots, mem, bytes)) {
-		not_measured("%u slots of together %u MiB are refused", size->slots, size->mib);
+	if (!mem || !create_memory(vcpu.vm, size, spread, mem)) {
+		not_measured("%u slots and %u MiB are refused", size->slots, size->mib);
 		return NULL;
 	}
 	if (!create_vcpus(&vcpu, size->vcpus, entry)) {
@@ -94,21 +107,29 @@ IPI_GUEST(ipis, x2apic_enable(); uint64_t to = rdmsr(X2APIC(APIC_ID)) << 32, sta
 
 int64_t bench_exit_at(const struct size *size)
 {
-	struct vcpu *vcpu = create(size, exits_guest);
+	struct vcpu *vcpu = create(size, false, exits_guest);
 
 	return vcpu ? sampled(vcpu) : NOT_MEASURED;
 }
 
 int64_t bench_fault_at(const struct size *size)
 {
-	struct vcpu *vcpu = create(size, touches);
+	struct vcpu *vcpu = create(size, false, touches);
+
+	return vcpu ? touched(vcpu) : NOT_MEASURED;
+}
+
+/* Each touch in another slot than the last one, where there are enough of them. */
+int64_t bench_spread_at(const struct size *size)
+{
+	struct vcpu *vcpu = create(size, true, touches);
 
 	return vcpu ? touched(vcpu) : NOT_MEASURED;
 }
 
 int64_t bench_ipi_at(const struct size *size)
 {
-	struct vcpu *vcpu = create(size, ipis_guest);
+	struct vcpu *vcpu = create(size, false, ipis_guest);
 
 	return vcpu ? sampled(vcpu) : NOT_MEASURED;
 }
@@ -146,7 +167,7 @@ static int irqfd_to(struct vm *vm, unsigned int apic_id)
 /* The write to the eventfd, while the vCPU is out of KVM_RUN. */
 int64_t bench_msi_at(const struct size *size)
 {
-	struct vcpu *vcpu = create(size, takes_msis);
+	struct vcpu *vcpu = create(size, false, takes_msis);
 	const uint64_t one = 1;
 	uint64_t values[SAMPLES];
 	int fd;
