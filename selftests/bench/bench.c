@@ -79,8 +79,9 @@ static const struct bench_row rows[] = {
 };
 
 static const struct bench_row boot_rows[] = {
-	{ "launcher start to init: kiln run, QEMU microvm", bench_boot_microvm },
-	{ "launcher start to init: kiln run on both", bench_boot_launcher },
+	{ "vmlinuz to init, by kiln run and QEMU microvm", bench_boot_vmlinuz },
+	{ "vmlinux to init, by kiln run and QEMU microvm", bench_boot_vmlinux },
+	{ "vmlinuz to init, by kiln run on both", bench_boot_kiln },
 };
 
 #define N_ROWS		(sizeof(rows) / sizeof(rows[0]))
@@ -258,7 +259,7 @@ static int usage(FILE *f)
 	      "  --device PATH  one or two devices (default /dev/kiln and /dev/kvm)\n"
 	      "  --json FILE    also a list of {\"name\", \"kiln\", \"kvm\", \"ratio\"}\n"
 	      "  --only TEXT    the rows whose name holds TEXT\n"
-	      "  --boot DIR     instead, boots of DIR/vmlinuz with DIR/initrd, by QEMU on a device that is not kiln's\n"
+	      "  --boot DIR     instead, boots of DIR/vmlinuz and DIR/vmlinux with DIR/initrd; beside kiln by QEMU\n"
 	      "  --list         the rows' names\n"
 	      "Exit status: 0, 1 if anything could not be measured, 2 for bad usage.\n", f);
 	return f == stderr ? 2 : 0;

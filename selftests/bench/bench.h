@@ -64,9 +64,10 @@ int64_t bench_spread_at(const struct size *size);
 int64_t bench_ipi_at(const struct size *size);
 int64_t bench_msi_at(const struct size *size);
 
-/* boot_rows.c: a whole boot of the kernel in the directory bench_boot. */
+/* boot_rows.c: a whole boot of a kernel in the directory bench_boot. */
 extern const char *bench_boot;
-int64_t bench_boot_microvm(void);
-int64_t bench_boot_launcher(void);
+int64_t bench_boot_vmlinuz(void);
+int64_t bench_boot_vmlinux(void);
+int64_t bench_boot_kiln(void);
 
 #endif
