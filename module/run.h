@@ -41,6 +41,28 @@ bool kiln_events_irqoff(struct kiln_vcpu *vcpu);
 int kiln_halt(struct kiln_vcpu *vcpu);
 
 /**
+ * kiln_halt_wait() - wait for what ends HLT, or for something else to do
+ * @vcpu: a vCPU with an in-kernel APIC that is not runnable
+ *
+ * Context: may sleep.
+ */
+void kiln_halt_wait(struct kiln_vcpu *vcpu);
+
+/**
+ * kiln_halt_ends() - is there an event that ends HLT?
+ * @vcpu: the vCPU
+ */
+bool kiln_halt_ends(struct kiln_vcpu *vcpu);
+
+/**
+ * kiln_wait_for_deadline() - spend what is left until vcpu->wait_tsc
+ * @vcpu: the vCPU, about to be entered
+ *
+ * Context: IRQs off.
+ */
+void kiln_wait_for_deadline(struct kiln_vcpu *vcpu);
+
+/**
  * kiln_spin() - the guest spins on PAUSE: let another vCPU of it run
  * @vcpu: the vCPU
  */

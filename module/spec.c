@@ -9,7 +9,7 @@
 
 #include "hw.h"
 #include "spec.h"
-#include "spec_asm.h"
+#include "spec_offsets.h"
 
 DEFINE_STATIC_KEY_FALSE(kiln_l1d_flush);
 

@@ -37,8 +37,8 @@
 #define REGS_AFTER_EXIT	((GENMASK(KILN_NR_GPRS - 1, 0) & ~BIT(KILN_RSP)) | \
 			 BIT(KILN_RIP) | BIT(KILN_RFLAGS))
 
-/* May find SVM gone, like clgi(), which then says so. */
-static __always_inline void vmsave(u64 pa)
+/* May find SVM gone, like clear_gif(), which then says so. */
+static __always_inline void save_state(u64 pa)
 {
 	asm volatile("1: vmsave %0\n\t"
 		     "2:\n\t"
@@ -46,18 +46,18 @@ static __always_inline void vmsave(u64 pa)
 		     : : "a" (pa) : "memory");
 }
 
-static __always_inline void vmload(u64 pa)
+static __always_inline void load_state(u64 pa)
 {
 	asm volatile("vmload %0" : : "a" (pa) : "memory");
 }
 
-static __always_inline void stgi(void)
+static __always_inline void set_gif(void)
 {
 	asm volatile("stgi" : : : "memory");
 }
 
 /* Faults if a reboot took SVM away. */
-static __always_inline bool clgi(void)
+static __always_inline bool clear_gif(void)
 {
 	asm volatile goto("1: clgi\n\t"
 			  _ASM_EXTABLE(1b, %l[gone])
@@ -115,7 +115,7 @@ static void load_aux(struct svm_vcpu *svm)
 /* What stays in the CPU until the vCPU is put. IRQs off. */
 static void load_guest(struct svm_vcpu *svm)
 {
-	vmsave(svm_host_area_pa());
+	save_state(svm_host_area_pa());
 	load_aux(svm);
 	if (svm_caps.tsc_ratio)
 		svm_tsc_ratio_load(svm->vcpu.clock.tsc_ratio ?:
@@ -157,7 +157,7 @@ static __always_inline void reload_ldt(void)
 /* GIF is clear from here on, until leave(). */
 static bool begin(struct svm_vcpu *svm)
 {
-	if (unlikely(!clgi()))
+	if (unlikely(!clear_gif()))
 		return false;
 	svm->gs_base = svm->vmcb->save.gs.base;
 	svm_vmload_keep_gs(svm->vmcb_pa);
@@ -166,11 +166,11 @@ static bool begin(struct svm_vcpu *svm)
 
 static void end(struct svm_vcpu *svm)
 {
-	vmsave(svm->vmcb_pa);
+	save_state(svm->vmcb_pa);
 	svm->vmcb->save.gs.base = svm->gs_base;
-	vmload(svm_host_area_pa());
+	load_state(svm_host_area_pa());
 	reload_ldt();
-	stgi();
+	set_gif();
 }
 
 static bool fast_cpuid(struct svm_vcpu *svm)
@@ -313,7 +313,6 @@ static void load_guest_drs(struct svm_vcpu *svm)
 {
 	struct kiln_vcpu *vcpu = &svm->vcpu;
 
-	set_debugreg(0, 7);
 	set_debugreg(vcpu->dr[0], 0);
 	set_debugreg(vcpu->dr[1], 1);
 	set_debugreg(vcpu->dr[2], 2);
@@ -398,6 +397,9 @@ void svm_enter(struct kiln_vcpu *vcpu)
 	/* Nothing of SVM watches the timer, so an hrtimer does. */
 	if (vcpu->lapic)
 		lapic_timer_use_hw(vcpu, false);
+	/* VMRUN loads another DR7. TCG has to be told that these are off. */
+	if (unlikely(drs || hw_breakpoint_active()))
+		set_debugreg(0, 7);
 	if (unlikely(drs))
 		load_guest_drs(svm);
 	if (xsave) {

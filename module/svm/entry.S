@@ -14,7 +14,7 @@
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
 
-#include "../spec_asm.h"
+#include "../spec_macros.S"
 
 /* struct kiln_vcpu starts with regs[], in the order of the ModRM encoding. */
 #define REG(n)	((n) * 8)

@@ -310,7 +310,7 @@ int svm_handle_exit(struct kiln_vcpu *vcpu)
 	if (code == SVM_EXIT_HANDLED)
 		return KILN_RESUME;
 	if (unlikely(code == (u32)SVM_EXIT_ERR))
-		return failed_entry(vcpu, "the processor refused the guest state (APM vol. 2 §15.5.1)");
+		return failed_entry(vcpu, "the processor refused the guest state (APM §15.5.1)");
 	svm_complete_events(svm);
 	trace_kiln_exit(vcpu->id, code, kiln_rip(vcpu));
 

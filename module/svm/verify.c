@@ -17,9 +17,9 @@
 
 #include "svm.h"
 
-#define FIELD(clean, part, member)					\
-	{ SVM_CLEAN_##clean, offsetof(struct vmcb, part.member),	\
-	  sizeof_field(struct vmcb, part.member), #member }
+#define FIELD(clean, member)						\
+	{ SVM_CLEAN_##clean, offsetof(struct vmcb, member),		\
+	  sizeof_field(struct vmcb, member), #member }
 
 static const struct {
 	u8 clean;
@@ -27,34 +27,34 @@ static const struct {
 	u16 size;
 	const char *name;
 } fields[] = {
-	FIELD(INTERCEPTS, control, intercepts),
-	FIELD(INTERCEPTS, control, tsc_offset),
-	FIELD(INTERCEPTS, control, pause_filter_count),
-	FIELD(INTERCEPTS, control, pause_filter_thresh),
-	FIELD(PERM, control, iopm_base_pa),
-	FIELD(PERM, control, msrpm_base_pa),
-	FIELD(ASID, control, asid),
-	FIELD(INTR, control, int_ctl),
-	FIELD(INTR, control, int_vector),
-	FIELD(NPT, control, nested_ctl),
-	FIELD(NPT, control, nested_cr3),
-	FIELD(NPT, save, g_pat),
-	FIELD(CR, save, cr0),
-	FIELD(CR, save, cr3),
-	FIELD(CR, save, cr4),
-	FIELD(CR, save, efer),
-	FIELD(DR, save, dr6),
-	FIELD(DR, save, dr7),
-	FIELD(DT, save, gdtr),
-	FIELD(DT, save, idtr),
-	FIELD(SEG, save, cs),
-	FIELD(SEG, save, ds),
-	FIELD(SEG, save, es),
-	FIELD(SEG, save, ss),
-	FIELD(SEG, save, cpl),
-	FIELD(CR2, save, cr2),
-	FIELD(LBR, save, dbgctl),
-	FIELD(AVIC, control, avic_vapic_bar),
+	FIELD(INTERCEPTS, control.intercepts),
+	FIELD(INTERCEPTS, control.tsc_offset),
+	FIELD(INTERCEPTS, control.pause_filter_count),
+	FIELD(INTERCEPTS, control.pause_filter_thresh),
+	FIELD(PERM, control.iopm_base_pa),
+	FIELD(PERM, control.msrpm_base_pa),
+	FIELD(ASID, control.asid),
+	FIELD(INTR, control.int_ctl),
+	FIELD(INTR, control.int_vector),
+	FIELD(NPT, control.nested_ctl),
+	FIELD(NPT, control.nested_cr3),
+	FIELD(NPT, save.g_pat),
+	FIELD(CR, save.cr0),
+	FIELD(CR, save.cr3),
+	FIELD(CR, save.cr4),
+	FIELD(CR, save.efer),
+	FIELD(DR, save.dr6),
+	FIELD(DR, save.dr7),
+	FIELD(DT, save.gdtr),
+	FIELD(DT, save.idtr),
+	FIELD(SEG, save.cs),
+	FIELD(SEG, save.ds),
+	FIELD(SEG, save.es),
+	FIELD(SEG, save.ss),
+	FIELD(SEG, save.cpl),
+	FIELD(CR2, save.cr2),
+	FIELD(LBR, save.dbgctl),
+	FIELD(AVIC, control.avic_vapic_bar),
 };
 
 /**

@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Speculation around entry and exit, for the backends' entry.S. What the host
- * kernel has not switched on costs a jump or nothing: everything here is an
- * alternative of the kernel's own features.
+ * Speculation around entry and exit, for the backends' entry.S to include.
+ * What the host kernel has not switched on costs a jump or nothing: everything
+ * here is an alternative of the kernel's own features.
  */
-#ifndef KILN_SPEC_ASM_H
-#define KILN_SPEC_ASM_H
-
 #include <asm/alternative.h>
 #include <asm/cpufeatures.h>
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
 
-/* Places in struct kiln_vcpu behind regs[]; spec.c checks them. */
-#define SPEC_GUEST	(19 * 8)
-#define SPEC_HOST	(20 * 8)
-#define SPEC_LIVE	(21 * 8)
-
-#ifdef __ASSEMBLY__
+#include "spec_offsets.h"
 
 /* The guest's IA32_SPEC_CTRL. Clobbers RAX, RCX, RDX and flags. */
 .macro SPEC_CTRL_TO_GUEST vcpu:req
@@ -75,7 +67,3 @@
 	ALTERNATIVE "", "call entry_ibpb", X86_FEATURE_IBPB_ON_VMEXIT
 #endif
 .endm
-
-#endif /* __ASSEMBLY__ */
-
-#endif /* KILN_SPEC_ASM_H */
