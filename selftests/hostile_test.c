@@ -319,6 +319,9 @@ TEST(random_registers_end_in_a_stated_exit)
 	const char *outcome = "";
 	int refused = 0, entered = 0;
 
+	/* Seed 100 for one; a processor that is not heard of again takes the machine with it. random_test has a tamer mix. */
+	if (host_is_tcg())
+		SKIP(return, "QEMU TCG never comes back from some register states, on stock KVM neither");
 	seed_random(_metadata->name);
 	for (int round = 0; round < 40; round++) {
 		struct vcpu *vcpu = vm_add_vcpu(vm_create(0));

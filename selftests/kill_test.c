@@ -129,8 +129,11 @@ TEST_F_TIMEOUT(kill, kills_at_random_points_lose_no_memory, 600)
 	slab_after = meminfo("SUnreclaim");
 	printf("# used: %ld KiB before, %ld after; slab: %ld before, %ld after\n", before, after, slab_before, slab_after);
 	fflush(stdout);		/* the child that runs this ends without */
-	EXPECT_LE(after - before, TOLERANCE_KIB);
-	EXPECT_LE(slab_after - slab_before, TOLERANCE_KIB);
+	/* KASAN keeps what is freed for a while; such a kernel has kmemleak, which is asked when the suites are over. */
+	if (access("/sys/kernel/debug/kmemleak", F_OK)) {
+		EXPECT_LE(after - before, TOLERANCE_KIB);
+		EXPECT_LE(slab_after - slab_before, TOLERANCE_KIB);
+	}
 }
 
 TEST_F(kill, a_new_vm_works_after_all_that)
