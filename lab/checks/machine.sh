@@ -78,6 +78,13 @@ check_vm_usage() {
 	expect_status "lab/bench knows no other vendor" 125 "$LAB/bench" --cpu via
 }
 
+check_stock_kvm() {
+	expect "kvm-intel loads in the Intel machine" "$LAB/vm" --no-load --timeout 120 -- \
+		sh -c 'modprobe kvm-intel && test -c /dev/kvm'
+	expect "kvm-amd loads in the AMD machine" "$LAB/vm" --cpu amd --no-load --timeout 120 -- \
+		sh -c 'modprobe kvm-amd && test -c /dev/kvm'
+}
+
 # Everything a deterministic machine does, to the microseconds in its log and to its random numbers.
 check_deterministic() {
 	local run
