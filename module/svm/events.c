@@ -169,24 +169,6 @@ static void stepped(struct svm_vcpu *svm)
 	set_bit(KILN_REQ_EVENT, &svm->vcpu.requests);
 }
 
-/*
- * TCG forgets at VMRUN that the guest is in a shadow: an interrupt would come
- * between STI and HLT, and HLT then wait for another. So it is remembered here
- * for as long as the guest has not moved on.
- */
-static void keep_shadow(struct svm_vcpu *svm)
-{
-	struct vmcb_control_area *ctl = &svm->vmcb->control;
-
-	if (ctl->int_state & SVM_INTERRUPT_SHADOW_MASK)
-		svm->shadow_rip = svm->exit_rip;
-	else if (svm->shadow_rip && svm->shadow_rip == svm->exit_rip &&
-		 !(ctl->exit_int_info & SVM_EXITINTINFO_VALID))
-		ctl->int_state |= SVM_INTERRUPT_SHADOW_MASK;
-	else
-		svm->shadow_rip = 0;
-}
-
 /**
  * svm_complete_events() - see what became of the event being delivered
  * @svm: vCPU that just exited
@@ -201,8 +183,6 @@ void svm_complete_events(struct svm_vcpu *svm)
 	bool ours = svm->injected;
 
 	svm->stepped = false;
-	if (boot_cpu_has(X86_FEATURE_HYPERVISOR))
-		keep_shadow(svm);
 	if (unlikely(svm->nmi_iret || svm->step))
 		stepped(svm);
 	if (ours) {
@@ -236,12 +216,6 @@ void svm_cancel_injection(struct kiln_vcpu *vcpu)
  */
 static void irq_window(struct svm_vcpu *svm)
 {
-	if (unlikely(svm->shadow_rip && !svm->nmi_iret &&
-		     svm->shadow_rip == kiln_rip(&svm->vcpu))) {
-		svm->step_rip = svm->shadow_rip;
-		svm->step = true;
-		return;
-	}
 	if (svm->irq_window)
 		return;
 	svm->irq_window = true;
