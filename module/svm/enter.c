@@ -430,5 +430,6 @@ void svm_enter(struct kiln_vcpu *vcpu)
 	/* The exit has cleared DR7 (§15.6). */
 	if (unlikely(hw_breakpoint_active()))
 		hw_breakpoint_restore();
-	host_exceptions(svm);
+	if (likely(!svm->fail))
+		host_exceptions(svm);
 }

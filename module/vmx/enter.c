@@ -120,10 +120,11 @@ static void arm_timer(struct vmx_vcpu *vmx)
 static void choose_timer(struct vmx_vcpu *vmx)
 {
 	struct kiln_vcpu *vcpu = &vmx->vcpu;
-	bool hw = !vcpu->clock.tsc_ratio;
+	bool hw = vmx_caps.preemption_timer && !vcpu->clock.tsc_ratio;
 
-	if (!vmx_caps.preemption_timer || !vcpu->lapic)
+	if (!vcpu->lapic)
 		return;
+	/* HLT has left the timer to block(), which watches it without an hrtimer. */
 	if (unlikely(vcpu->lapic->timer.hw != hw))
 		lapic_timer_use_hw(vcpu, hw);
 	/* Nothing to watch, as the VMCS says already: the common case. */
