@@ -16,6 +16,7 @@
 #include "facs.hex"
 #include "fadt.hex"
 #include "madt.hex"
+#include "mcfg.hex"
 #include "rsdp.hex"
 #include "xsdt.hex"
 
@@ -129,16 +130,18 @@ static int add_fadt(struct builder *b, const struct table *facs, const struct ta
 int64_t acpi_build(uint8_t *area, uint64_t size, uint64_t gpa, unsigned int cpus)
 {
 	struct builder b = { area, size, 0, gpa };
-	struct table rsdp, xsdt, fadt = { 0 }, madt = { 0 }, facs, dsdt;
+	struct table rsdp, xsdt, fadt = { 0 }, madt = { 0 }, mcfg, facs, dsdt;
 
 	if (add(&b, rsdp_aml_code, sizeof(rsdp_aml_code), &rsdp) ||
 	    add(&b, xsdt_aml_code, sizeof(xsdt_aml_code), &xsdt) ||
 	    add(&b, facs_aml_code, sizeof(facs_aml_code), &facs) ||
 	    add(&b, dsdt_aml_code, sizeof(dsdt_aml_code), &dsdt) ||
-	    add_fadt(&b, &facs, &dsdt, &fadt) || add_madt(&b, cpus, &madt))
+	    add_fadt(&b, &facs, &dsdt, &fadt) || add_madt(&b, cpus, &madt) ||
+	    add(&b, mcfg_aml_code, sizeof(mcfg_aml_code), &mcfg))
 		return -1;
 	put64(&xsdt, XSDT_ENTRIES, fadt.gpa);
 	put64(&xsdt, XSDT_ENTRIES + 8, madt.gpa);
+	put64(&xsdt, XSDT_ENTRIES + 16, mcfg.gpa);
 	set_checksum(xsdt.bytes, sizeof(xsdt_aml_code), TABLE_CHECKSUM);
 	put64(&rsdp, RSDP_XSDT, xsdt.gpa);
 	/* Two checksums, the second over everything: §5.2.5.3. */

@@ -19,6 +19,8 @@
 #include "ending.h"
 #include "error.h"
 #include "loop.h"
+#include "mmio.h"
+#include "pci.h"
 #include "pm.h"
 #include "ports.h"
 #include "rtc.h"
@@ -38,12 +40,14 @@ struct machine {
 	struct loop_source over;	/* the eventfd of @ending */
 	struct ending ending;
 	struct bus bus;
+	struct mmio mmio;
+	struct pci_host pci;
 	struct console console;
 	struct uart uart;
 	struct rtc rtc;
 	struct pm pm;
 	struct end_port keyboard, debug_exit;
-	struct irq_line uart_irq, rtc_irq, pm_irq;
+	struct irq_line uart_irq, rtc_irq, pm_irq, pci_irqs[PCI_GSIS];
 	struct signals signals;
 	struct vcpu *vcpus;
 };
@@ -91,6 +95,8 @@ static void add_devices(struct machine *machine)
 	vm_irq_init(&machine->vm, &machine->uart_irq, UART_COM1_GSI);
 	vm_irq_init(&machine->vm, &machine->rtc_irq, RTC_GSI);
 	vm_irq_init(&machine->vm, &machine->pm_irq, PM_GSI);
+	for (unsigned int i = 0; i < PCI_GSIS; i++)
+		vm_irq_init(&machine->vm, &machine->pci_irqs[i], PCI_GSI + i);
 	uart_init(&machine->uart, &machine->uart_irq, &machine->console.peer);
 	rtc_init(&machine->rtc, &machine->rtc_irq, clock_realtime, machine->memory.low_size,
 		 machine->memory.high_size);
@@ -99,12 +105,16 @@ static void add_devices(struct machine *machine)
 	machine->rtc.alarm_context = &machine->pm;
 	keyboard_init(&machine->keyboard, &machine->ending);
 	debug_exit_init(&machine->debug_exit, &machine->ending);
+	mmio_init(&machine->mmio);
+	pci_host_init(&machine->pci, &machine->mmio, machine->pci_irqs);
 	/* Looked up in this order: the busiest first. */
 	bus_add(bus, &machine->uart.port);
 	bus_add(bus, &machine->pm.port);
 	bus_add(bus, &machine->rtc.port);
 	bus_add(bus, &machine->keyboard.port);
+	/* Lies in the middle of the PCI bridge's ports, so it is asked first. */
 	bus_add(bus, &machine->pm.reset);
+	bus_add(bus, &machine->pci.ports);
 	if (machine->config->debug_exit)
 		bus_add(bus, &machine->debug_exit.port);
 }
@@ -116,6 +126,7 @@ static int create_vcpus(struct machine *machine)
 		.vm = &machine->vm,
 		.memory = &machine->memory,
 		.bus = &machine->bus,
+		.mmio = &machine->mmio,
 		.ending = &machine->ending,
 		.boot = &machine->boot,
 		.cpus = cpus,

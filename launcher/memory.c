@@ -167,6 +167,7 @@ unsigned int guest_memory_map(const struct guest_memory *memory, struct map_entr
 	map[count++] = (struct map_entry){ 0, EBDA_BASE, MAP_RAM };
 	map[count++] = (struct map_entry){ EBDA_BASE, BIOS_END - EBDA_BASE, MAP_RESERVED };
 	map[count++] = (struct map_entry){ BIOS_END, memory->low_size - BIOS_END, MAP_RAM };
+	map[count++] = (struct map_entry){ PCI_MMCONFIG, PCI_MMCONFIG_SIZE, MAP_RESERVED };
 	if (memory->high_size)
 		map[count++] = (struct map_entry){ HIGH_RAM_BASE, memory->high_size, MAP_RAM };
 	return count;

@@ -3,7 +3,8 @@
  * Guest memory: one anonymous mapping, seen by the guest in two parts.
  *
  *	0			low_size	RAM
- *	LOW_RAM_MAX (3 GiB)	4 GiB		never RAM: local APICs, I/O APIC, KVM's own pages
+ *	LOW_RAM_MAX (3 GiB)	4 GiB		never RAM: PCI devices and their configuration space (pci.h),
+ *						local APICs, I/O APIC, KVM's own pages
  *	4 GiB			+ high_size	RAM, where there is more than LOW_RAM_MAX
  *
  * Who puts something into it (kernel, initrd, tables) claims the range first,
@@ -23,6 +24,10 @@
 #define HIGH_RAM_BASE	(4 * GIB)
 #define GUEST_PAGE	4096ULL
 #define MEMORY_MIN	(2 * MIB)
+
+/* Configuration space of PCI bus 0 (pci.h); reserved in the map, as the MCFG table alone is not believed. */
+#define PCI_MMCONFIG		0xe0000000ULL
+#define PCI_MMCONFIG_SIZE	MIB
 
 /* The PC's own: from here to 1 MiB a kernel expects firmware, not memory. */
 #define EBDA_BASE	0x9fc00ULL
@@ -54,7 +59,7 @@ struct map_entry {
 	uint32_t type;
 };
 
-#define MAP_ENTRIES 4
+#define MAP_ENTRIES 5
 
 /* Whether @size is one that can be given; -1 with a sentence. */
 int guest_memory_check(uint64_t size);

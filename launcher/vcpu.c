@@ -45,11 +45,14 @@ static void exit_io(struct vcpu *vcpu)
 	}
 }
 
-/* No device lives in memory space yet: reads give ones, writes go nowhere, as on an empty bus. */
 static void exit_mmio(struct vcpu *vcpu)
 {
-	if (!vcpu->run->mmio.is_write)
-		memset(vcpu->run->mmio.data, 0xff, sizeof(vcpu->run->mmio.data));
+	struct kvm_run *run = vcpu->run;
+
+	if (run->mmio.is_write)
+		mmio_write(vcpu->mmio, run->mmio.phys_addr, (uint8_t)run->mmio.len, run->mmio.data);
+	else
+		mmio_read(vcpu->mmio, run->mmio.phys_addr, (uint8_t)run->mmio.len, run->mmio.data);
 }
 
 static void exit_system_event(struct vcpu *vcpu)
@@ -190,6 +193,7 @@ int vcpu_create(struct vcpu *vcpu, const struct vcpu_config *config, unsigned in
 {
 	vcpu->id = id;
 	vcpu->bus = config->bus;
+	vcpu->mmio = config->mmio;
 	vcpu->memory = config->memory;
 	vcpu->ending = config->ending;
 	vcpu->fd = vm_ioctl(config->vm->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)id);

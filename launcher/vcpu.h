@@ -12,6 +12,7 @@
 #include "death.h"
 #include "ending.h"
 #include "memory.h"
+#include "mmio.h"
 #include "vm.h"
 
 struct vcpu {
@@ -20,6 +21,7 @@ struct vcpu {
 	struct kvm_run *run;
 	size_t run_size;
 	const struct bus *bus;
+	struct mmio *mmio;
 	const struct guest_memory *memory;
 	struct ending *ending;
 	pthread_t thread;
@@ -34,6 +36,7 @@ struct vcpu_config {
 	const struct vm *vm;
 	const struct guest_memory *memory;
 	const struct bus *bus;
+	struct mmio *mmio;
 	struct ending *ending;
 	const struct boot_state *boot;
 	unsigned int cpus;

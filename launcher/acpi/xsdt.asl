@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// The list of tables; acpi.c fills in the addresses: FADT, MADT. (iasl wants them non-zero.)
+// The list of tables; acpi.c fills in the addresses: FADT, MADT, MCFG. (iasl wants them non-zero.)
 [0004]                          Signature : "XSDT"
 [0004]                       Table Length : 00000000
 [0001]                           Revision : 01
@@ -12,3 +12,4 @@
 
 [0008]             ACPI Table Address   0 : 0000000000000001
 [0008]             ACPI Table Address   1 : 0000000000000001
+[0008]             ACPI Table Address   2 : 0000000000000001

@@ -80,7 +80,7 @@ static void a_bzimage_gets_its_zero_page(void)
 	CHECK(state.long_mode && state.rip == 16 * MIB + 0x200 && state.cr3);
 	CHECK(*(uint8_t *)guest_ptr(&memory, state.rip, 1) == 0xcc);
 	CHECK(params->hdr.type_of_loader == 0xff && params->acpi_rsdp_addr == BIOS_BASE);
-	CHECK(params->e820_entries == 3 && params->e820_table[2].addr == MIB);
+	CHECK(params->e820_entries == 4 && params->e820_table[2].addr == MIB);
 	CHECK(!strcmp(guest_ptr(&memory, params->hdr.cmd_line_ptr, 14), "console=ttyS0"));
 	CHECK(params->hdr.ramdisk_image + align_up(params->hdr.ramdisk_size, 4096) == RAM);
 	CHECK(!memcmp(guest_ptr(&memory, params->hdr.ramdisk_image, 6), "// SPD", 6));
@@ -271,7 +271,7 @@ static void a_pvh_kernel_gets_its_start_info(void)
 	CHECK(((uint32_t *)info)[3] == 1);				/* one module */
 	CHECK(!strcmp(guest_ptr(&memory, info[3], 4), "a b"));
 	CHECK(info[4] == BIOS_BASE);
-	CHECK(info[5] == BOOT_LISTS && ((uint32_t *)info)[12] == 3);	/* memory map */
+	CHECK(info[5] == BOOT_LISTS && ((uint32_t *)info)[12] == 4);	/* memory map */
 	CHECK(!memcmp(guest_ptr(&memory, *(uint64_t *)guest_ptr(&memory, info[2], 8), 6), "// SPD",
 		      6));
 	guest_memory_destroy(&memory);

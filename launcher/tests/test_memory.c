@@ -34,14 +34,16 @@ static void the_map_leaves_out_firmware_and_the_hole(void)
 	struct guest_memory small = layout(512 * MIB), large = layout(4 * GIB);
 	struct map_entry map[MAP_ENTRIES];
 
-	CHECK(guest_memory_map(&small, map) == 3);
+	CHECK(guest_memory_map(&small, map) == 4);
 	CHECK(map[0].base == 0 && map[0].size == EBDA_BASE && map[0].type == MAP_RAM);
 	CHECK(map[1].base == EBDA_BASE && map[1].type == MAP_RESERVED);
 	CHECK(map[1].base + map[1].size == BIOS_END);
 	CHECK(map[2].base == BIOS_END && map[2].base + map[2].size == 512 * MIB);
-	CHECK(guest_memory_map(&large, map) == 4);
+	CHECK(map[3].base == PCI_MMCONFIG && map[3].size == PCI_MMCONFIG_SIZE);
+	CHECK(map[3].type == MAP_RESERVED);
+	CHECK(guest_memory_map(&large, map) == 5);
 	CHECK(map[2].base + map[2].size == LOW_RAM_MAX);
-	CHECK(map[3].base == HIGH_RAM_BASE && map[3].size == GIB && map[3].type == MAP_RAM);
+	CHECK(map[4].base == HIGH_RAM_BASE && map[4].size == GIB && map[4].type == MAP_RAM);
 }
 
 static void claims_do_not_overlap(void)
