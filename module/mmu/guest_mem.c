@@ -322,6 +322,29 @@ unsigned long kiln_mmu_gpa_to_hva(struct kiln_mmu *mmu,
 
 KILN_EXPORT_FOR_KUNIT(kiln_mmu_gpa_to_hva);
 
+bool kiln_mmu_find_span(struct kiln_mmu *mmu, u64 gpa,
+			struct kiln_mmu_span *span)
+{
+	const struct kiln_slot *slot;
+
+	*span = (struct kiln_mmu_span) {
+		/* first: pairs with kiln_slots_publish() */
+		.generation = kiln_mmu_generation(mmu),
+	};
+	rcu_read_lock();
+	slot = kiln_slots_find(&mmu->slots, gpa >> PAGE_SHIFT);
+	if (slot) {
+		span->gpa = slot->gfn << PAGE_SHIFT;
+		span->len = slot->npages << PAGE_SHIFT;
+		span->hva = slot->base;
+		span->writable = !(slot->flags & KVM_MEM_READONLY);
+	}
+	rcu_read_unlock();
+	return slot;
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_find_span);
+
 /* Context: RCU read side. */
 static void gpa_cache_refresh(struct kiln_mmu *mmu,
 			      struct kiln_gpa_cache *cache)

@@ -18,6 +18,8 @@
 #include <linux/types.h>
 #include <linux/xarray.h>
 
+#include "span.h"
+
 struct kiln_mmu_link;
 struct kiln_slot;
 struct kiln_slot_array;
