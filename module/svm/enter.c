@@ -213,7 +213,7 @@ static bool fast_npf(struct svm_vcpu *svm)
 	return (ctl->exit_info_1 & (is | SVM_NPF_WALK)) == is &&
 	       !(ctl->exit_int_info & SVM_EXITINTINFO_VALID) &&
 	       svm_next_rip_fast(svm) &&
-	       kiln_ioeventfd_fast(svm->vcpu.vm, KILN_BUS_MMIO,
+	       kiln_ioeventfd_fast(svm->vcpu.vm, KILN_BUS_MMIO, &svm->vcpu,
 				   ctl->exit_info_2, 0, 0);
 }
 

@@ -7,7 +7,9 @@
  * INT n, INT3 and INTO are not delivered again but executed again: RIP is
  * still at the instruction.
  */
+#include <linux/hw_breakpoint.h>
 #include <linux/kvm.h>
+#include <asm/debugreg.h>
 #include <asm/trapnr.h>
 
 #include "irqchip/irqchip.h"
@@ -145,6 +147,16 @@ static void take_back(struct svm_vcpu *svm, u32 info, u32 error, bool ours)
 	set_bit(KILN_REQ_EVENT, &vcpu->requests);
 }
 
+/* A loop of one instruction, or one with REP, comes back to its RIP. */
+static bool past_step(struct svm_vcpu *svm)
+{
+	struct vmcb_save_area *save = &svm->vmcb->save;
+
+	return save->rip != svm->step_rip ||
+	       (svm->step && save->dr6 & DR_STEP &&
+		svm->exit_code == SVM_EXIT_EXCP_BASE + X86_TRAP_DB);
+}
+
 /*
  * Is the guest past the instruction that was stepped? NMIs are open once it is
  * past the IRET that ends their handler. TF is the guest's own again: an IRET
@@ -154,8 +166,9 @@ static void stepped(struct svm_vcpu *svm)
 {
 	bool iret = svm->nmi_iret;
 
-	if (svm->vmcb->save.rip == svm->step_rip)
+	if (!past_step(svm))
 		return;
+	svm->shadow_rip = 0;
 	if (iret)
 		set_nmi_mask(svm, false);
 	if (!svm->step)
@@ -167,6 +180,24 @@ static void stepped(struct svm_vcpu *svm)
 		svm->vcpu.regs[KILN_RFLAGS] &= ~(u64)X86_EFLAGS_TF;
 	}
 	set_bit(KILN_REQ_EVENT, &svm->vcpu.requests);
+}
+
+/*
+ * TCG forgets at VMRUN that the guest is in a shadow: an interrupt would come
+ * between STI and HLT, and HLT then wait for another. So it is remembered here
+ * until the guest has moved on, or has been stepped by irq_window().
+ */
+static void keep_shadow(struct svm_vcpu *svm)
+{
+	struct vmcb_control_area *ctl = &svm->vmcb->control;
+
+	if (ctl->int_state & SVM_INTERRUPT_SHADOW_MASK)
+		svm->shadow_rip = svm->exit_rip;
+	else if (svm->shadow_rip && svm->shadow_rip == svm->exit_rip &&
+		 !(ctl->exit_int_info & SVM_EXITINTINFO_VALID))
+		ctl->int_state |= SVM_INTERRUPT_SHADOW_MASK;
+	else
+		svm->shadow_rip = 0;
 }
 
 /**
@@ -185,6 +216,8 @@ void svm_complete_events(struct svm_vcpu *svm)
 	svm->stepped = false;
 	if (unlikely(svm->nmi_iret || svm->step))
 		stepped(svm);
+	if (boot_cpu_has(X86_FEATURE_HYPERVISOR))
+		keep_shadow(svm);
 	if (ours) {
 		svm->injected = false;
 		ctl->event_inj = 0;
@@ -216,6 +249,12 @@ void svm_cancel_injection(struct kiln_vcpu *vcpu)
  */
 static void irq_window(struct svm_vcpu *svm)
 {
+	if (unlikely(svm->shadow_rip && !svm->nmi_iret &&
+		     svm->shadow_rip == kiln_rip(&svm->vcpu))) {
+		svm->step_rip = svm->shadow_rip;
+		svm->step = true;
+		return;
+	}
 	if (svm->irq_window)
 		return;
 	svm->irq_window = true;

@@ -103,6 +103,7 @@ struct svm_vcpu {
 	int asid_cpu;			/* [p] where the ASID is valid, or -1 */
 	u64 asid_generation;		/* [p] */
 	u64 step_rip;			/* [t] */
+	u64 shadow_rip;			/* [t] where a shadow was last, or 0 */
 	u64 tsc_aux;			/* [t] */
 	u64 host_tsc_aux;		/* [p] */
 	struct vmcb *seen;		/* [c] svm_verify: as the CPU left it */

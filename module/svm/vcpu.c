@@ -160,6 +160,7 @@ static void svm_vcpu_reset(struct kiln_vcpu *vcpu, bool init)
 	svm->nmi_masked = false;
 	svm->nmi_iret = false;
 	svm->step = false;
+	svm->shadow_rip = 0;
 	svm->flush = true;
 	/* Leaving INIT it is other state as a whole. */
 	svm->vmcb->control.clean = 0;
