@@ -58,6 +58,8 @@ qemu_prepare() {
 		>"$RUN/qemu"
 	# The second serial port comes after the first, so it is listed last.
 	[ -z "$TTY" ] || printf '%s\0' -chardev "serial,id=com2,path=$TTY" -serial chardev:com2 >>"$RUN/qemu"
+	# To look into the machine: a monitor, -d, -s.
+	[ -z "${KILN_QEMU_ARGS:-}" ] || xargs -n1 printf '%s\0' <<<"$KILN_QEMU_ARGS" >>"$RUN/qemu"
 }
 
 qemu_run() {
