@@ -70,6 +70,29 @@ static int set_console(void *config, const char *value)
 	return 0;
 }
 
+/* PATH[,WORD]... */
+static int set_disk(void *config, const char *value)
+{
+	struct devices_config *devices = &((struct run_config *)config)->devices;
+
+	if (devices->nr_disks == DISKS_MAX)
+		return error_set("--disk %s: one too many; give at most %d", value, DISKS_MAX);
+	if (disk_parse(&devices->disks[devices->nr_disks], value, devices->nr_disks))
+		return -1;
+	devices->nr_disks++;
+	return 0;
+}
+
+static int set_rng(void *config, const char *value)
+{
+	bool on = !strcmp(value, "on");
+
+	if (!on && strcmp(value, "off"))
+		return error_set("--rng %s: unknown; give on or off", value);
+	((struct run_config *)config)->devices.rng = on ? CHOICE_ON : CHOICE_OFF;
+	return 0;
+}
+
 static int set_device(void *config, const char *value)
 {
 	((struct run_config *)config)->device = value;
@@ -99,6 +122,9 @@ static const struct opt options[] = {
 	{ "memory", "SIZE", "memory, like 512M or 1G (default 512M)", set_memory },
 	{ "console", "WHERE", "the serial port: stdio, pty, socket:PATH, file:PATH, null",
 	  set_console },
+	{ "disk", "PATH[,WORD]...", "a raw file or block device as virtio disk; may be repeated",
+	  set_disk },
+	{ "rng", "on|off", "a virtio source of random numbers (default on, with kiln)", set_rng },
 	{ "device", "PATH", "the hypervisor (default /dev/kiln; /dev/kvm works too)", set_device },
 	{ "debug-exit", NULL, "a write of N to port 0xf4 ends the run with status 2N+1",
 	  set_debug_exit },
@@ -111,6 +137,12 @@ void cmd_run_help(FILE *out)
 	fprintf(out, "Usage: kiln run --kernel FILE [OPTION...]\n\n"
 		     "Runs a guest until it powers off.\n\n");
 	opts_print(options, out);
+	fprintf(out, "\nWords after a disk's path:\n"
+		     "  ro                     read-only\n"
+		     "  cache=none|writeback   past the host's page cache, or through it (default)\n"
+		     "  queues=N               request queues, 1 to 16 (default 1)\n"
+		     "  id=TEXT                serial number, up to 20 bytes\n"
+		     "  iops=N, bps=SIZE       at most so many requests and bytes per second\n");
 	fprintf(out, "\nOn a terminal, Ctrl-] leaves; Ctrl-C goes to the guest. SIGTERM ends the guest,\n"
 		     "SIGPWR presses its power button.\n\n"
 		     "Exit status:\n");
@@ -133,11 +165,19 @@ int cmd_run(int argc, char **argv)
 		.device = "/dev/kiln",
 	};
 
+	int status = -1;
+
 	if (opts_parse(options, &config, argc, argv))
-		return -1;
-	if (!config.boot.kernel)
-		return error_set("--kernel is missing; give the file to boot");
+		goto out;
+	if (!config.boot.kernel) {
+		error_set("--kernel is missing; give the file to boot");
+		goto out;
+	}
 	if (config.verbose)
 		say_enable();
-	return machine_run(&config);
+	status = machine_run(&config);
+out:
+	for (unsigned int i = 0; i < config.devices.nr_disks; i++)
+		disk_free(&config.devices.disks[i]);
+	return status;
 }

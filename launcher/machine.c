@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What can be refused is tried in the order of its cost: the memory's size,
- * the kernel and initrd, the console, the device. The machine is one set of
+ * the kernel and initrd, the disks, the console, the device. The machine is one set of
  * steps up and the same set down; machine_close() takes down however much
  * was set up.
  */
@@ -16,6 +16,7 @@
 #include "acpi.h"
 #include "bus.h"
 #include "console.h"
+#include "devices.h"
 #include "ending.h"
 #include "error.h"
 #include "loop.h"
@@ -42,6 +43,7 @@ struct machine {
 	struct bus bus;
 	struct mmio mmio;
 	struct pci_host pci;
+	struct devices devices;
 	struct console console;
 	struct uart uart;
 	struct rtc rtc;
@@ -158,14 +160,17 @@ static int set_up(struct machine *machine)
 {
 	const struct run_config *config = machine->config;
 
-	if (load_guest(machine) || console_open(&machine->console, config->console) ||
+	if (load_guest(machine) || devices_open(&machine->devices) ||
+	    console_open(&machine->console, config->console) ||
 	    vm_open(&machine->vm, config->device, config->cpus))
 		return -1;
 	say("%s: %s", config->device, machine->vm.version.name);
 	if (start_loop(machine) || vm_create(&machine->vm, &machine->memory))
 		return -1;
 	add_devices(machine);
-	if (create_vcpus(machine) || start_devices(machine))
+	if (devices_create(&machine->devices, &machine->vm, &machine->pci, &machine->memory,
+			   &machine->loop) ||
+	    create_vcpus(machine) || start_devices(machine))
 		return -1;
 	say("%u vCPU%s, %llu MiB", config->cpus, config->cpus > 1 ? "s" : "",
 	    (unsigned long long)(config->memory / MIB));
@@ -196,6 +201,7 @@ static void machine_init(struct machine *machine, const struct run_config *confi
 	machine->rtc.tick.fd = machine->pm.carry.fd = -1;
 	machine->signals.source.fd = machine->signals.reminder.fd = -1;
 	console_init(&machine->console);
+	devices_init(&machine->devices, &config->devices);
 }
 
 static void machine_close(struct machine *machine)
@@ -207,6 +213,7 @@ static void machine_close(struct machine *machine)
 	rtc_close(&machine->rtc);
 	for (unsigned int i = 0; machine->vcpus && i < machine->config->cpus; i++)
 		vcpu_destroy(&machine->vcpus[i]);
+	devices_close(&machine->devices);
 	vm_close(&machine->vm);
 	if (machine->over.fd >= 0)
 		close(machine->over.fd);

@@ -7,12 +7,14 @@
 #include <stdint.h>
 
 #include "boot.h"
+#include "devices.h"
 
 struct run_config {
 	struct boot_request boot;
 	unsigned int cpus;
 	uint64_t memory;
 	const char *console;
+	struct devices_config devices;
 	const char *device;
 	bool debug_exit;
 	bool verbose;

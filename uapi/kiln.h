@@ -135,4 +135,237 @@ struct kiln_counters {
  */
 #define KILN_GET_COUNTERS	_IOWR(KILNIO, 0x02, struct kiln_counters)
 
+/*
+ * Virtio devices whose queues the kernel serves.
+ *
+ * KILN_CREATE_VIRTIO on a VM makes a device and returns its descriptor. The
+ * device is the VM's for good: guest memory is the VM's slots, so there is no
+ * VHOST_SET_MEM_TABLE. The descriptor answers these calls of <linux/vhost.h>,
+ * with vhost's errnos (ring addresses are addresses of the caller, the
+ * addresses in descriptors are the guest's):
+ *
+ *   VHOST_SET_OWNER, VHOST_RESET_OWNER, VHOST_GET_FEATURES,
+ *   VHOST_SET_FEATURES, VHOST_SET_VRING_NUM, _ADDR, _BASE, _KICK, _CALL,
+ *   _ERR, VHOST_GET_VRING_BASE, VHOST_VDPA_GET_DEVICE_ID, _GET_STATUS,
+ *   _SET_STATUS, _GET_CONFIG, _SET_CONFIG, _GET_CONFIG_SIZE,
+ *   _SET_VRING_ENABLE, _GET_VRING_NUM, _GET_VQS_COUNT, _SET_CONFIG_CALL,
+ *   _SUSPEND
+ *
+ * and those below. A device works from the moment VIRTIO_CONFIG_S_DRIVER_OK is
+ * set in its status, on the queues that are enabled. VHOST_VDPA_SUSPEND takes
+ * that bit away once no request is in flight; setting it again goes on where
+ * it stopped. Disabling a queue does the same for one queue. Status 0 resets
+ * the device: features, rings and doorbells are gone, the back end stays.
+ *
+ * The base of a packed ring (VHOST_SET_VRING_BASE) is the next available index
+ * in bits 0-14, its wrap counter in bit 15, the next used index in bits 16-30
+ * and its wrap counter in bit 31. Of a split ring it is the available index;
+ * the used index is read from the ring.
+ */
+
+/* struct kiln_virtio_create.type: VIRTIO_ID_* of <linux/virtio_ids.h> */
+
+/**
+ * struct kiln_virtio_create - argument of KILN_CREATE_VIRTIO
+ * @type: VIRTIO_ID_NET, _BLOCK, _CONSOLE, _RNG or _BALLOON
+ * @nr_queues: 1 to what the type allows
+ * @flags: zero
+ * @reserved: zero
+ */
+struct kiln_virtio_create {
+	__u32 type;
+	__u32 nr_queues;
+	__u32 flags;
+	__u32 reserved[5];
+};
+
+/*
+ * On a VM. Returns the descriptor. -EINVAL: unknown type, nr_queues out of
+ * range, a bit or field set that must be zero; -EMFILE; -ENOMEM.
+ */
+#define KILN_CREATE_VIRTIO	_IOW(KILNIO, 0x10, struct kiln_virtio_create)
+
+#define KILN_VIRTIO_CONFIG_INDEX	0xffffffffu	/* not a queue: configuration changes */
+
+#define KILN_VIRTIO_DOORBELL_PIO	(1u << 0)	/* @addr is a port */
+#define KILN_VIRTIO_DOORBELL_DEASSIGN	(1u << 1)
+
+/**
+ * struct kiln_virtio_doorbell - argument of KILN_VIRTIO_SET_DOORBELL
+ * @index: the queue
+ * @flags: KILN_VIRTIO_DOORBELL_*
+ * @addr: guest-physical address or port; a guest's write of 1, 2 or 4 bytes
+ *	to it, of whatever value, kicks the queue
+ */
+struct kiln_virtio_doorbell {
+	__u32 index;
+	__u32 flags;
+	__u64 addr;
+};
+
+/*
+ * On a device. One doorbell a queue. -EINVAL: no such queue, unknown flag;
+ * -EEXIST: the queue has one, or the address is taken; -ENOENT: DEASSIGN of
+ * what is not there; -ENOMEM.
+ */
+#define KILN_VIRTIO_SET_DOORBELL	_IOW(KILNIO, 0x11, struct kiln_virtio_doorbell)
+
+#define KILN_VIRTIO_MSI_ENABLE	(1u << 0)	/* else the call eventfd is used */
+#define KILN_VIRTIO_MSI_MASKED	(1u << 1)	/* remember, do not send */
+
+/**
+ * struct kiln_virtio_msi - argument of KILN_VIRTIO_SET_MSI and _GET_MSI
+ * @index: the queue, or KILN_VIRTIO_CONFIG_INDEX
+ * @flags: KILN_VIRTIO_MSI_*
+ * @address: message address
+ * @data: message data
+ * @pending: SET: zero. GET: a message is remembered
+ */
+struct kiln_virtio_msi {
+	__u32 index;
+	__u32 flags;
+	__u64 address;
+	__u32 data;
+	__u32 pending;
+};
+
+/*
+ * On a device: which message a used buffer (or a change of the configuration)
+ * raises. Clearing MASKED sends what was remembered. -EINVAL: no such queue,
+ * unknown flag, @pending set; -ENXIO: the VM has no in-kernel local APICs.
+ */
+#define KILN_VIRTIO_SET_MSI	_IOW(KILNIO, 0x12, struct kiln_virtio_msi)
+#define KILN_VIRTIO_GET_MSI	_IOWR(KILNIO, 0x12, struct kiln_virtio_msi)
+
+#define KILN_VIRTIO_CAUSE_LEN	128
+
+/**
+ * struct kiln_virtio_broken - answer of KILN_VIRTIO_GET_BROKEN
+ * @queue: which queue broke the rules
+ * @error: errno
+ * @cause: a sentence, NUL-terminated
+ */
+struct kiln_virtio_broken {
+	__u32 queue;
+	__s32 error;
+	char cause[KILN_VIRTIO_CAUSE_LEN];
+};
+
+/*
+ * On a device whose status has VIRTIO_CONFIG_S_NEEDS_RESET: why. -ENODATA on
+ * one that is whole. The eventfds of VHOST_SET_VRING_ERR and the configuration
+ * message tell when it happens.
+ */
+#define KILN_VIRTIO_GET_BROKEN	_IOR(KILNIO, 0x13, struct kiln_virtio_broken)
+
+#define KILN_BLOCK_RO		(1u << 0)	/* VIRTIO_BLK_F_RO */
+#define KILN_BLOCK_WRITEBACK	(1u << 1)	/* volatile cache: the guest flushes; else each write is durable when done */
+
+/**
+ * struct kiln_virtio_block - back end of a block device
+ * @fd: regular file or block device; O_DIRECT is honoured; the call takes a
+ *	reference of its own. -1 takes the back end away
+ * @flags: KILN_BLOCK_*
+ * @sectors: capacity in units of 512 bytes; 0: as large as @fd
+ * @block_size: logical, bytes, a power of two from 512 to 4096; 0: as @fd
+ * @physical_block_size: bytes, a power of two; 0: as @fd
+ * @iops: requests per second, 0: no limit
+ * @bps: bytes per second, 0: no limit
+ * @id: VIRTIO_BLK_T_GET_ID, padded with NULs
+ * @reserved: zero
+ */
+struct kiln_virtio_block {
+	__s32 fd;
+	__u32 flags;
+	__u64 sectors;
+	__u32 block_size;
+	__u32 physical_block_size;
+	__u64 iops;
+	__u64 bps;
+	__u8 id[20];
+	__u32 reserved[5];
+};
+
+/*
+ * On a device of the type. The device must not be at work (-EBUSY), except
+ * that the limits @iops and @bps may change at any time. -EBADF, -EINVAL.
+ */
+#define KILN_VIRTIO_SET_BLOCK	_IOW(KILNIO, 0x20, struct kiln_virtio_block)
+
+/**
+ * struct kiln_virtio_net - back end of a network device
+ * @fd: per queue pair a tap descriptor with IFF_NO_PI and IFF_VNET_HDR (with
+ *	IFF_MULTI_QUEUE if there are several); -1 for none
+ * @nr_pairs: how many of @fd are given, 1 to 8, at most (nr_queues - 1) / 2
+ * @mtu: 68 to 65535, 0: not told to the guest
+ * @mac: of the guest
+ * @link: 1: up
+ * @reserved: zero
+ */
+struct kiln_virtio_net {
+	__s32 fd[8];
+	__u32 nr_pairs;
+	__u32 mtu;
+	__u8 mac[6];
+	__u8 link;
+	__u8 reserved[17];
+};
+
+#define KILN_VIRTIO_SET_NET	_IOW(KILNIO, 0x21, struct kiln_virtio_net)
+
+/**
+ * struct kiln_virtio_console - back end of a console
+ * @in: descriptor the guest's input is read from, -1 for none
+ * @out: descriptor the guest's output is written to, -1: thrown away
+ * @cols: window size, may change at any time
+ * @rows: the same
+ * @reserved: zero
+ */
+struct kiln_virtio_console {
+	__s32 in;
+	__s32 out;
+	__u16 cols;
+	__u16 rows;
+	__u32 reserved[5];
+};
+
+#define KILN_VIRTIO_SET_CONSOLE	_IOW(KILNIO, 0x22, struct kiln_virtio_console)
+
+/**
+ * struct kiln_virtio_rng - back end of an entropy device
+ * @bps: bytes per second, 0: no limit
+ * @reserved: zero
+ */
+struct kiln_virtio_rng {
+	__u64 bps;
+	__u64 reserved[3];
+};
+
+#define KILN_VIRTIO_SET_RNG	_IOW(KILNIO, 0x23, struct kiln_virtio_rng)
+
+#define KILN_BALLOON_STATS	10	/* room for VIRTIO_BALLOON_S_* */
+
+/**
+ * struct kiln_virtio_balloon - argument of KILN_VIRTIO_SET_BALLOON, _GET_BALLOON
+ * @num_pages: SET: how many 4 KiB pages the guest is asked to give. GET: the
+ *	same
+ * @actual: GET: how many it says it gave
+ * @reported: GET: bytes given back by free page reporting and hinting so far
+ * @stats_seconds: SET: 0: no statistics, else ask for them this often
+ * @stats_valid: GET: bit N: @stats[N] was given
+ * @stats: GET: VIRTIO_BALLOON_S_*, in bytes or events
+ */
+struct kiln_virtio_balloon {
+	__u32 num_pages;
+	__u32 actual;
+	__u64 reported;
+	__u32 stats_seconds;
+	__u32 stats_valid;
+	__u64 stats[KILN_BALLOON_STATS];
+	__u64 reserved[4];
+};
+
+#define KILN_VIRTIO_SET_BALLOON	_IOW(KILNIO, 0x24, struct kiln_virtio_balloon)
+#define KILN_VIRTIO_GET_BALLOON	_IOR(KILNIO, 0x24, struct kiln_virtio_balloon)
+
 #endif /* _UAPI_KILN_H */

@@ -3,6 +3,7 @@
 
 #include "../acpi.h"
 #include "../error.h"
+#include "../pci.h"
 #include "../pm.h"
 #include "../util.h"
 #include "tap.h"
@@ -110,6 +111,36 @@ static void the_madt_has_each_cpu_once(void)
 	}
 }
 
+static void the_mcfg_has_the_configuration_space(void)
+{
+	const uint8_t *mcfg = find(1, 2, "MCFG");
+
+	CHECK(mcfg);
+	CHECK(get32(mcfg + 4) == 60 && get64(mcfg + 44) == PCI_MMCONFIG);
+	CHECK(!mcfg[54] && ((uint64_t)mcfg[55] + 1) << 20 == PCI_MMCONFIG_SIZE);
+}
+
+/* The DSDT has the numbers of pci.h: each route of the _PRT, window, configuration space. */
+static void the_dsdt_routes_each_device(void)
+{
+	const uint8_t *fadt = find(1, 0, "FACP"), *dsdt;
+	uint32_t len;
+
+	CHECK(fadt);
+	dsdt = table(get32(fadt + 40), "DSDT");
+	CHECK(dsdt);
+	len = get32(dsdt + 4);
+	for (unsigned int slot = 1; slot < PCI_SLOTS; slot++) {
+		/* DWord address, pin 0, no link, a byte with the GSI (ACPI 6.4 §20.2.3). */
+		uint8_t route[] = { 0x0c, 0xff, 0xff, (uint8_t)slot, 0, 0, 0, 0x0a,
+				    (uint8_t)(PCI_GSI + slot % PCI_GSIS) };
+
+		CHECK(memmem(dsdt, len, route, sizeof(route)));
+	}
+	CHECK(memmem(dsdt, len, &(uint32_t[]){ PCI_WINDOW, PCI_WINDOW_END - 1 }, 8));
+	CHECK(memmem(dsdt, len, &(uint32_t[]){ PCI_MMCONFIG, PCI_MMCONFIG_SIZE }, 8));
+}
+
 static void too_small_an_area_is_refused(void)
 {
 	for (uint64_t size = 0; size < 0x300; size += 16) {
@@ -152,6 +183,8 @@ static const struct test tests[] = {
 	TEST(the_fadt_leads_to_dsdt_and_facs),
 	TEST(the_fadt_has_the_ports_of_the_devices),
 	TEST(the_madt_has_each_cpu_once),
+	TEST(the_mcfg_has_the_configuration_space),
+	TEST(the_dsdt_routes_each_device),
 	TEST(too_small_an_area_is_refused),
 	TEST(iasl_reads_the_tables_back),
 	TESTS_END

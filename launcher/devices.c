@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Disks come first on the bus, in the order given, so that the guest numbers
+ * them alike whatever else it has: /dev/vda is the first --disk.
+ */
+#include "devices.h"
+
+#include <errno.h>
+#include <linux/virtio_ids.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "say.h"
+
+struct context {
+	struct devices *devices;
+	const struct vm *vm;
+	struct pci_host *host;
+	const struct guest_memory *memory;
+	struct loop *loop;
+};
+
+/* The sentence for a device the kernel does not make, by errno. */
+static int explain_create(const struct vm *vm, const char *name, int err)
+{
+	if (err == ENOTTY && !vm->version.vendor)
+		return error_set("%s: %s has no virtio devices in the kernel; use --device /dev/kiln, or leave it out",
+				 name, vm->device);
+	if (err == ENOTTY)
+		return error_set("%s: the module behind %s has no virtio devices; load a newer module, or leave it out",
+				 name, vm->device);
+	if (err == EMFILE)
+		return error_set("%s: too many open files; raise ulimit -n", name);
+	return error_set("%s: the module makes no such device: %s; load a matching module", name,
+			 strerror(err));
+}
+
+/* A device of @type with a list entry, closed with the others. NULL with a sentence, or with *@err set. */
+static struct virtio *create(struct context *context, const char *name, uint32_t type,
+			     unsigned int nr_queues, int *err)
+{
+	struct devices *devices = context->devices;
+	struct virtio *virtio = calloc(1, sizeof(*virtio));
+
+	*err = 0;
+	if (!virtio) {
+		error_set("out of memory; free some");
+		return NULL;
+	}
+	virtio_init(virtio, name);
+	if (virtio_create(virtio, context->vm->fd, type, nr_queues)) {
+		*err = errno;
+		virtio_close(virtio);
+		free(virtio);
+		return NULL;
+	}
+	devices->list[devices->count++] = virtio;
+	return virtio;
+}
+
+static int attach(struct context *context, struct virtio *virtio, uint32_t type)
+{
+	return virtio_attach(virtio, context->host, context->memory, context->loop, type);
+}
+
+static int add_disk(struct context *context, unsigned int number)
+{
+	const struct disk_config *disk = &context->devices->config->disks[number];
+	int err, *fd = &context->devices->disk_fds[number];
+	struct kiln_virtio_block block;
+	struct virtio *virtio;
+	char name[256];
+
+	snprintf(name, sizeof(name), "--disk %s", disk->path);
+	virtio = create(context, name, VIRTIO_ID_BLOCK, disk->queues, &err);
+	if (!virtio)
+		return err ? explain_create(context->vm, name, err) : -1;
+	disk_back_end(disk, *fd, &block);
+	if (virtio->call(virtio->fd, KILN_VIRTIO_SET_BLOCK, &block))
+		return error_set("%s: the module does not take it: %s; name a raw image or a block device, or load a matching module",
+				 name, strerror(errno));
+	/* The device has a reference of its own. */
+	close(*fd);
+	*fd = -1;
+	return attach(context, virtio, VIRTIO_ID_BLOCK);
+}
+
+static int add_rng(struct context *context)
+{
+	enum choice choice = context->devices->config->rng;
+	struct kiln_virtio_rng rng = { 0 };
+	struct virtio *virtio;
+	int err;
+
+	if (choice == CHOICE_OFF)
+		return 0;
+	virtio = create(context, "--rng", VIRTIO_ID_RNG, 1, &err);
+	if (!virtio && err == ENOTTY && choice == CHOICE_DEFAULT) {
+		say("no virtio devices in this kernel, so no rng");
+		return 0;
+	}
+	if (!virtio)
+		return err ? explain_create(context->vm, "--rng", err) : -1;
+	if (virtio->call(virtio->fd, KILN_VIRTIO_SET_RNG, &rng))
+		return error_set("--rng: the module does not take it: %s; load a matching module",
+				 strerror(errno));
+	return attach(context, virtio, VIRTIO_ID_RNG);
+}
+
+void devices_init(struct devices *devices, const struct devices_config *config)
+{
+	memset(devices, 0, sizeof(*devices));
+	devices->config = config;
+	for (unsigned int i = 0; i < DISKS_MAX; i++)
+		devices->disk_fds[i] = -1;
+}
+
+int devices_open(struct devices *devices)
+{
+	return disks_open(devices->config->disks, devices->config->nr_disks, devices->disk_fds);
+}
+
+int devices_create(struct devices *devices, const struct vm *vm, struct pci_host *host,
+		   const struct guest_memory *memory, struct loop *loop)
+{
+	struct context context = { devices, vm, host, memory, loop };
+
+	for (unsigned int i = 0; i < devices->config->nr_disks; i++)
+		if (add_disk(&context, i))
+			return -1;
+	return add_rng(&context);
+}
+
+void devices_close(struct devices *devices)
+{
+	for (unsigned int i = 0; i < devices->count; i++) {
+		virtio_close(devices->list[i]);
+		free(devices->list[i]);
+	}
+	devices->count = 0;
+	for (unsigned int i = 0; i < DISKS_MAX; i++) {
+		if (devices->disk_fds[i] >= 0)
+			close(devices->disk_fds[i]);
+		devices->disk_fds[i] = -1;
+	}
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The virtio devices that the command line asks for. */
+#ifndef KILN_DEVICES_H
+#define KILN_DEVICES_H
+
+#include "disk.h"
+#include "loop.h"
+#include "memory.h"
+#include "pci.h"
+#include "virtio.h"
+#include "vm.h"
+
+enum choice { CHOICE_DEFAULT, CHOICE_ON, CHOICE_OFF };
+
+struct devices_config {
+	struct disk_config disks[DISKS_MAX];
+	unsigned int nr_disks;
+	enum choice rng;	/* default: where the kernel has one */
+};
+
+struct devices {
+	const struct devices_config *config;
+	int disk_fds[DISKS_MAX];
+	struct virtio *list[PCI_SLOTS];
+	unsigned int count;
+};
+
+void devices_init(struct devices *devices, const struct devices_config *config);
+
+/* What can be refused without a VM: opens the disks. -1 with a sentence. */
+int devices_open(struct devices *devices);
+
+/* Makes them in @vm and puts them on the bus. -1 with a sentence. */
+int devices_create(struct devices *devices, const struct vm *vm, struct pci_host *host,
+		   const struct guest_memory *memory, struct loop *loop);
+
+/* No vCPU runs any more. */
+void devices_close(struct devices *devices);
+
+#endif

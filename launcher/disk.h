@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* --disk: a raw file or block device as a guest's virtio disk. */
+#ifndef KILN_DISK_H
+#define KILN_DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../uapi/kiln.h"
+
+#define DISKS_MAX		24
+#define DISK_QUEUES_MAX		16
+#define DISK_ID_MAX		20	/* VIRTIO_BLK_ID_BYTES */
+
+struct disk_config {
+	char *path;		/* allocated */
+	bool read_only;
+	bool direct;		/* cache=none */
+	unsigned int queues;
+	char id[DISK_ID_MAX + 1];
+	uint64_t iops, bps;	/* 0: no limit */
+};
+
+/*
+ * PATH[,WORD]...; two commas in the path stand for one. @number: of this disk,
+ * for the ID it has when none is given. -1 with a sentence.
+ */
+int disk_parse(struct disk_config *disk, const char *text, unsigned int number);
+void disk_free(struct disk_config *disk);
+
+/*
+ * Opens all @count disks and locks them against other programs that lock, as
+ * QEMU does. A disk that one of them may write is given once. Descriptors go
+ * to @fds, -1 for those not opened. -1 with a sentence.
+ */
+int disks_open(const struct disk_config *disks, unsigned int count, int *fds);
+
+/* The back end of an open disk. */
+void disk_back_end(const struct disk_config *disk, int fd, struct kiln_virtio_block *block);
+
+#endif
