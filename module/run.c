@@ -34,6 +34,7 @@
 #include "spec.h"
 #include "state.h"
 #include "trace.h"
+#include "virtio/virtio.h"
 #include "xfer.h"
 
 u64 kiln_host_xcr0;
@@ -397,6 +398,9 @@ static int handle_requests(struct kiln_vcpu *vcpu)
 				"triple fault: an exception while delivering a double fault");
 	}
 	kiln_take_request(vcpu, KILN_REQ_KICK);
+	/* First, since interrupts may come of it. */
+	if (kiln_take_request(vcpu, KILN_REQ_VIRTIO))
+		kiln_virtio_serve(vcpu);
 	if (kiln_take_request(vcpu, KILN_REQ_TLB_FLUSH)) {
 		vcpu->stats.tlb_flush++;
 		kiln_hw->flush_tlb(vcpu, false);
@@ -635,6 +639,8 @@ int kiln_vcpu_run(struct kiln_vcpu *vcpu)
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
 	r = run_with_fpu(vcpu);
+	if (unlikely(READ_ONCE(vcpu->kicked)))
+		kiln_virtio_leave(vcpu);
 	publish(vcpu);
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &saved, NULL);

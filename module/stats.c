@@ -63,6 +63,9 @@ static const struct counter_row vm_rows[] = {
 	VM_ROW(irq_line),
 	VM_ROW(ioeventfd),
 	VM_ROW(remote_flush),
+	VM_ROW(virtio_kick),
+	VM_ROW(virtio_request),
+	VM_ROW(virtio_signal),
 };
 
 /* What the room mmu/ counts in struct kiln_mmu and struct kiln_mmu_cpu. */

@@ -57,6 +57,9 @@ struct kiln_vm_stats {
 	atomic64_t irq_line;	/* KVM_IRQ_LINE(_STATUS) */
 	atomic64_t ioeventfd;	/* eventfds signalled by guest writes */
 	atomic64_t remote_flush; /* TLB flushes of all vCPUs */
+	atomic64_t virtio_kick;	/* doorbells and kick eventfds rung */
+	atomic64_t virtio_request; /* chains taken from rings */
+	atomic64_t virtio_signal; /* interrupts of virtio devices */
 };
 
 /**

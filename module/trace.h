@@ -146,6 +146,76 @@ TRACE_EVENT(kiln_inject,
 		  __entry->type)
 );
 
+/* A virtio queue's doorbell or eventfd; the type is VIRTIO_ID_*. */
+TRACE_EVENT(kiln_virtio_kick,
+	TP_PROTO(u32 type, u32 queue),
+	TP_ARGS(type, queue),
+	TP_STRUCT__entry(__field(u32, type) __field(u32, queue)),
+	TP_fast_assign(__entry->type = type; __entry->queue = queue;),
+	TP_printk("type %u queue %u", __entry->type, __entry->queue)
+);
+
+/* A chain was taken from a ring. */
+TRACE_EVENT(kiln_virtio_request,
+	TP_PROTO(u32 type, u32 queue, u16 id, u64 out, u64 in),
+	TP_ARGS(type, queue, id, out, in),
+	TP_STRUCT__entry(
+		__field(u32, type)
+		__field(u32, queue)
+		__field(u64, out)
+		__field(u64, in)
+		__field(u16, id)
+	),
+	TP_fast_assign(
+		__entry->type = type;
+		__entry->queue = queue;
+		__entry->out = out;
+		__entry->in = in;
+		__entry->id = id;
+	),
+	TP_printk("type %u queue %u id %u out %llu in %llu", __entry->type,
+		  __entry->queue, __entry->id, __entry->out, __entry->in)
+);
+
+/* It was given back. */
+TRACE_EVENT(kiln_virtio_done,
+	TP_PROTO(u32 type, u32 queue, u16 id, u32 written),
+	TP_ARGS(type, queue, id, written),
+	TP_STRUCT__entry(
+		__field(u32, type)
+		__field(u32, queue)
+		__field(u32, written)
+		__field(u16, id)
+	),
+	TP_fast_assign(
+		__entry->type = type;
+		__entry->queue = queue;
+		__entry->written = written;
+		__entry->id = id;
+	),
+	TP_printk("type %u queue %u id %u written %u", __entry->type,
+		  __entry->queue, __entry->id, __entry->written)
+);
+
+TRACE_EVENT(kiln_virtio_broken,
+	TP_PROTO(u32 type, u32 queue, int error, const char *cause),
+	TP_ARGS(type, queue, error, cause),
+	TP_STRUCT__entry(
+		__field(u32, type)
+		__field(u32, queue)
+		__field(int, error)
+		__array(char, cause, 96)
+	),
+	TP_fast_assign(
+		__entry->type = type;
+		__entry->queue = queue;
+		__entry->error = error;
+		strscpy(__entry->cause, cause, sizeof(__entry->cause));
+	),
+	TP_printk("type %u queue %u error %d: %s", __entry->type,
+		  __entry->queue, __entry->error, __entry->cause)
+);
+
 TRACE_EVENT(kiln_death,
 	TP_PROTO(u32 vcpu, u32 kind, const char *cause),
 	TP_ARGS(vcpu, kind, cause),

@@ -23,6 +23,7 @@
 
 struct kiln_vm;
 struct kiln_lapic;
+struct kiln_queue;
 
 /* General registers in the order of the ModRM encoding. */
 enum kiln_reg {
@@ -58,6 +59,7 @@ enum kiln_request {
 	KILN_REQ_EOI_MAP,	/* EOI-exit bitmap or I/O APIC routing changed */
 	KILN_REQ_APIC_MODE,	/* local APIC changed mode: refresh the backend */
 	KILN_REQ_SHUTDOWN,	/* triple fault outside the guest (MSR, emulation) */
+	KILN_REQ_VIRTIO,	/* serve the queue in vcpu->kicked */
 	KILN_REQ_KICK,		/* nothing but a look: leave the guest once */
 };
 
@@ -177,6 +179,7 @@ struct kiln_vcpu {
 	unsigned long requests;		/* [a] */
 	int mode;			/* [a] enum kiln_mode; written by [t] */
 	int cpu;			/* [p] where loaded, or -1 */
+	struct kiln_queue *kicked;	/* [t] virtio; NULLed by who frees it */
 	struct kiln_vm *vm;		/* [c] */
 	struct kvm_run *run;		/* [c] shared with user space: hostile */
 	struct kiln_lapic *lapic;	/* [c] NULL without in-kernel APIC */

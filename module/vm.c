@@ -33,6 +33,7 @@ static void vm_free(struct kref *ref)
 	 * The PIT's timer, the clock's work and the MMU notifier look at all
 	 * vCPUs, and come from outside: they end first.
 	 */
+	kiln_virtio_destroy(vm);
 	kiln_irqchip_destroy(vm);
 	kiln_vm_clock_destroy(vm);
 	kiln_mmu_destroy(&vm->mmu);
@@ -65,9 +66,16 @@ static long create_vcpu(struct kiln_vm *vm, void *data)
 	return id > U32_MAX ? -EINVAL : kiln_vcpu_create(vm, id);
 }
 
+/* Devices work on the memory of a slot without holding slots_lock. */
 static long set_region(struct kiln_vm *vm, void *data)
 {
-	return kiln_mmu_set_region(&vm->mmu, data);
+	int r = kiln_virtio_hold(vm);
+
+	if (r)
+		return r;
+	r = kiln_mmu_set_region(&vm->mmu, data);
+	kiln_virtio_go_on(vm);
+	return r;
 }
 
 /*
@@ -167,6 +175,11 @@ static long set_clock(struct kiln_vm *vm, void *data)
 	return kiln_clock_set(vm, (void __user *)data);
 }
 
+static long create_virtio(struct kiln_vm *vm, void *data)
+{
+	return kiln_virtio_create(vm, data);
+}
+
 static long check_extension(struct kiln_vm *vm, void *data)
 {
 	return kiln_extension((unsigned long)data);
@@ -200,6 +213,7 @@ static const struct vm_ioctl ioctls[] = {
 	{ KVM_CHECK_EXTENSION, true, check_extension },
 	{ KILN_GET_COUNTERS, true, get_counters },
 	{ KILN_GET_VERSION, true, get_version },
+	{ KILN_CREATE_VIRTIO, false, create_virtio },
 };
 
 /* The largest is struct kvm_irqfd or kvm_ioeventfd, 64 bytes. */
@@ -275,6 +289,7 @@ static struct kiln_vm *vm_alloc(void)
 	if (r)
 		goto err_mmu;
 	kiln_vm_clock_create(vm);
+	kiln_virtio_init(vm);
 	vm->mm = current->mm;
 	mmgrab(vm->mm);
 	return vm;

@@ -11,10 +11,12 @@
 #include <linux/srcu.h>
 #include <linux/types.h>
 
+#include "clock.h"
 #include "irqchip/irqchip.h"
 #include "kiln.h"
 #include "mmu/mmu.h"
 #include "stats.h"
+#include "virtio/virtio.h"
 
 #define KILN_MAX_VCPUS		1024
 #define KILN_MAX_VCPU_ID	4096
@@ -28,12 +30,13 @@ struct kiln_vcpu;
  * Initialised by kiln_vm_create() unless said otherwise.
  */
 struct kiln_vm {
-	struct kref ref;		/* the VM's fd and one per vCPU */
+	struct kref ref;		/* the VM's fd, one per vCPU and device */
 	struct mm_struct *mm;		/* [c] owner; mm_count is held */
 	struct mutex lock;		/* vCPU and irqchip creation, TSS address */
 	struct kiln_mmu mmu;		/* [i] */
 	struct kiln_irqchip irq;	/* [i] */
 	struct kiln_vm_clock clock;	/* [i] */
+	struct kiln_vm_virtio virtio;	/* [i] */
 	struct kiln_vcpu *vcpus[KILN_MAX_VCPUS]; /* [r] filled in order */
 	int nr_vcpus;			/* [r] published after vcpus[] */
 	u64 identity_map_addr;		/* [m] KVM_SET_IDENTITY_MAP_ADDR */

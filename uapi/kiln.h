@@ -151,16 +151,28 @@ struct kiln_counters {
  *   _SET_VRING_ENABLE, _GET_VRING_NUM, _GET_VQS_COUNT, _SET_CONFIG_CALL,
  *   _SUSPEND
  *
- * and those below. A device works from the moment VIRTIO_CONFIG_S_DRIVER_OK is
+ * and those below. VHOST_SET_OWNER comes before all calls that change something
+ * but VHOST_SET_FEATURES: -EPERM. A call from another process: -EIO.
+ *
+ * A device works from the moment VIRTIO_CONFIG_S_DRIVER_OK is
  * set in its status, on the queues that are enabled. VHOST_VDPA_SUSPEND takes
  * that bit away once no request is in flight; setting it again goes on where
- * it stopped. Disabling a queue does the same for one queue. Status 0 resets
- * the device: features, rings and doorbells are gone, the back end stays.
+ * it stopped. Disabling a queue does the same for one queue; after a reset of
+ * the queue it takes VHOST_SET_VRING_BASE, or it goes on as well. Status 0 resets
+ * the device: features, rings, messages and doorbells are gone, the eventfds and
+ * the back end stay. VHOST_RESET_OWNER takes the eventfds, too.
+ *
+ * VHOST_VDPA_SET_STATUS answers -EINVAL where a bit is taken away other than by
+ * 0, to FEATURES_OK without VIRTIO_F_VERSION_1, and to DRIVER_OK without
+ * FEATURES_OK or while the device is broken; to DRIVER_OK also what the rings
+ * (-EFAULT, -EINVAL) or a missing back end (-ENXIO) are worth. Nothing has changed
+ * then. -EBUSY: VHOST_SET_FEATURES after FEATURES_OK; VHOST_SET_VRING_NUM, _ADDR
+ * and _BASE of a queue at work.
  *
  * The base of a packed ring (VHOST_SET_VRING_BASE) is the next available index
  * in bits 0-14, its wrap counter in bit 15, the next used index in bits 16-30
- * and its wrap counter in bit 31. Of a split ring it is the available index;
- * the used index is read from the ring.
+ * and its wrap counter in bit 31: a ring begins at 0x80008000. Of a split ring it
+ * is the available index; the used index is read from the ring.
  */
 
 /* struct kiln_virtio_create.type: VIRTIO_ID_* of <linux/virtio_ids.h> */
@@ -194,8 +206,8 @@ struct kiln_virtio_create {
  * struct kiln_virtio_doorbell - argument of KILN_VIRTIO_SET_DOORBELL
  * @index: the queue
  * @flags: KILN_VIRTIO_DOORBELL_*
- * @addr: guest-physical address or port; a guest's write of 1, 2 or 4 bytes
- *	to it, of whatever value, kicks the queue
+ * @addr: guest-physical address or port; a guest's write to it, of whatever
+ *	size and value, kicks the queue
  */
 struct kiln_virtio_doorbell {
 	__u32 index;
@@ -205,8 +217,8 @@ struct kiln_virtio_doorbell {
 
 /*
  * On a device. One doorbell a queue. -EINVAL: no such queue, unknown flag;
- * -EEXIST: the queue has one, or the address is taken; -ENOENT: DEASSIGN of
- * what is not there; -ENOMEM.
+ * -EEXIST: the queue has one, or the address is taken, be it by an ioeventfd;
+ * -ENOENT: DEASSIGN of what is not there; -ENOSPC: as for KVM_IOEVENTFD; -ENOMEM.
  */
 #define KILN_VIRTIO_SET_DOORBELL	_IOW(KILNIO, 0x11, struct kiln_virtio_doorbell)
 

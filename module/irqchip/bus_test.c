@@ -51,8 +51,8 @@ static void nobody_there(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, read_at(vm, 0x1000, 4), -EOPNOTSUPP);
 	KUNIT_EXPECT_EQ(test, kiln_bus_write(vm, KILN_BUS_PIO, NULL, 0x80, 1,
 					     &val), -EOPNOTSUPP);
-	KUNIT_EXPECT_FALSE(test, kiln_ioeventfd_fast(vm, KILN_BUS_PIO, 0x80, 1,
-						     0));
+	KUNIT_EXPECT_FALSE(test, kiln_ioeventfd_fast(vm, KILN_BUS_PIO, NULL, 0x80,
+						     1, 0));
 }
 
 static void access_must_lie_inside(struct kunit *test)

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * ioeventfd: a guest write to an address signals an eventfd (api.rst 4.59).
+ * ioeventfd: a guest write to an address signals an eventfd (api.rst 4.59); or
+ * rings a doorbell, which is the same for one who is in the kernel.
  *
  * Like the bus: per bus one array sorted by address, replaced as a whole and
  * read under RCU. Signalling an eventfd does not sleep, so a lookup may run
  * with IRQs off, right after the exit.
  */
+#include <linux/indirect_call_wrapper.h>
+
+#include "../virtio/virtio.h"
 #include "private.h"
 
 #define FLAGS	(KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_PIO | \
@@ -15,7 +19,8 @@
  * struct ioeventfd - one of them
  * @addr: of the write
  * @datamatch: the value it must have, unless @any_value
- * @ctx: what is signalled; a reference is held
+ * @ctx: what is signalled; a reference is held. NULL if @bell is rung
+ * @bell: what is rung, or NULL
  * @len: of the write; 0: any
  * @any_value: do not look at the value
  */
@@ -23,6 +28,7 @@ struct ioeventfd {
 	u64 addr;
 	u64 datamatch;
 	struct eventfd_ctx *ctx;
+	struct kiln_doorbell *bell;
 	u8 len;
 	bool any_value;
 };
@@ -57,8 +63,21 @@ static bool ioeventfd_matches(const struct ioeventfd *entry, int len, u64 val)
 	       (entry->any_value || entry->datamatch == val);
 }
 
-bool ioeventfd_signal(struct kiln_vm *vm, enum kiln_bus bus, u64 addr, int len,
-		      u64 val)
+static void ioeventfd_hit(struct kiln_vm *vm, struct kiln_vcpu *vcpu,
+			  const struct ioeventfd *entry)
+{
+	struct kiln_doorbell *bell = entry->bell;
+
+	if (bell) {
+		INDIRECT_CALL_1(bell->ring, kiln_virtio_ring, bell, vcpu);
+		return;
+	}
+	kiln_eventfd_signal(entry->ctx);
+	atomic64_inc(&vm->stats.ioeventfd);
+}
+
+bool ioeventfd_signal(struct kiln_vm *vm, enum kiln_bus bus,
+		      struct kiln_vcpu *vcpu, u64 addr, int len, u64 val)
 {
 	const struct kiln_ioeventfds *table;
 	bool found = false;
@@ -74,8 +93,7 @@ bool ioeventfd_signal(struct kiln_vm *vm, enum kiln_bus bus, u64 addr, int len,
 	     i < table->nr && table->entries[i].addr == addr; i++) {
 		if (!ioeventfd_matches(&table->entries[i], len, val))
 			continue;
-		kiln_eventfd_signal(table->entries[i].ctx);
-		atomic64_inc(&vm->stats.ioeventfd);
+		ioeventfd_hit(vm, vcpu, &table->entries[i]);
 		found = true;
 		break;
 	}
@@ -84,11 +102,11 @@ out:
 	return found;
 }
 
-bool kiln_ioeventfd_fast(struct kiln_vm *vm, enum kiln_bus bus, u64 addr,
-			 int len, u64 val)
+bool kiln_ioeventfd_fast(struct kiln_vm *vm, enum kiln_bus bus,
+			 struct kiln_vcpu *vcpu, u64 addr, int len, u64 val)
 {
 	return !IS_ENABLED(CONFIG_PREEMPT_RT) &&
-	       ioeventfd_signal(vm, bus, addr, len, val);
+	       ioeventfd_signal(vm, bus, vcpu, addr, len, val);
 }
 
 KILN_EXPORT_FOR_KUNIT(kiln_ioeventfd_fast);
@@ -142,7 +160,8 @@ static int ioeventfd_add(struct kiln_vm *vm, enum kiln_bus bus,
 
 static bool ioeventfd_same(const struct ioeventfd *a, const struct ioeventfd *b)
 {
-	return a->ctx == b->ctx && a->addr == b->addr && a->len == b->len &&
+	return a->ctx == b->ctx && a->bell == b->bell && a->addr == b->addr &&
+	       a->len == b->len &&
 	       a->any_value == b->any_value &&
 	       (a->any_value || a->datamatch == b->datamatch);
 }
@@ -169,7 +188,8 @@ static int ioeventfd_remove(struct kiln_vm *vm, enum kiln_bus bus,
 	}
 	rcu_assign_pointer(vm->irq.ioeventfds[bus], new);
 	synchronize_rcu_expedited();
-	eventfd_ctx_put(old->entries[at].ctx);
+	if (entry->ctx)
+		eventfd_ctx_put(old->entries[at].ctx);
 	kvfree(old);
 	return 0;
 }
@@ -222,6 +242,73 @@ int kiln_ioeventfd(struct kiln_vm *vm, const struct kvm_ioeventfd *args)
 
 KILN_EXPORT_FOR_KUNIT(kiln_ioeventfd);
 
+int kiln_doorbell_add(struct kiln_vm *vm, enum kiln_bus bus, u64 addr,
+		      struct kiln_doorbell *bell)
+{
+	struct ioeventfd entry = {
+		.addr = addr,
+		.bell = bell,
+		.any_value = true,
+	};
+	int r;
+
+	mutex_lock(&vm->irq.lock);
+	r = ioeventfd_add(vm, bus, &entry);
+	mutex_unlock(&vm->irq.lock);
+	return r;
+}
+
+/* The entries that @keep says so for, in a table of their own, or NULL. */
+static struct kiln_ioeventfds *
+ioeventfds_filter(const struct kiln_ioeventfds *old,
+		  bool (*keep)(const struct ioeventfd *entry, const void *arg),
+		  const void *arg)
+{
+	struct kiln_ioeventfds *new;
+	u32 i;
+
+	/* Must not fail: what is taken out is about to be freed. */
+	new = kvmalloc(struct_size(new, entries, old->nr),
+		       GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	new->nr = 0;
+	for (i = 0; i < old->nr; i++) {
+		if (keep(&old->entries[i], arg))
+			new->entries[new->nr++] = old->entries[i];
+	}
+	if (new->nr)
+		return new;
+	kvfree(new);
+	return NULL;
+}
+
+static bool other_bell(const struct ioeventfd *entry, const void *bell)
+{
+	return entry->bell != bell;
+}
+
+void kiln_doorbell_remove(struct kiln_vm *vm, enum kiln_bus bus,
+			  struct kiln_doorbell *bell)
+{
+	struct kiln_ioeventfds *old;
+
+	mutex_lock(&vm->irq.lock);
+	old = ioeventfds(vm, bus);
+	if (old)
+		rcu_assign_pointer(vm->irq.ioeventfds[bus],
+				   ioeventfds_filter(old, other_bell, bell));
+	mutex_unlock(&vm->irq.lock);
+	if (!old)
+		return;
+	synchronize_rcu_expedited();
+	kvfree(old);
+}
+
+static bool is_bell(const struct ioeventfd *entry, const void *unused)
+{
+	return entry->bell;
+}
+
+/* Doorbells are their devices', whose descriptors may still be open. */
 static void ioeventfd_release_bus(struct kiln_vm *vm, enum kiln_bus bus)
 {
 	struct kiln_ioeventfds *old;
@@ -229,13 +316,17 @@ static void ioeventfd_release_bus(struct kiln_vm *vm, enum kiln_bus bus)
 
 	mutex_lock(&vm->irq.lock);
 	old = ioeventfds(vm, bus);
-	RCU_INIT_POINTER(vm->irq.ioeventfds[bus], NULL);
+	if (old)
+		rcu_assign_pointer(vm->irq.ioeventfds[bus],
+				   ioeventfds_filter(old, is_bell, NULL));
 	mutex_unlock(&vm->irq.lock);
 	if (!old)
 		return;
 	synchronize_rcu_expedited();
-	for (i = 0; i < old->nr; i++)
-		eventfd_ctx_put(old->entries[i].ctx);
+	for (i = 0; i < old->nr; i++) {
+		if (old->entries[i].ctx)
+			eventfd_ctx_put(old->entries[i].ctx);
+	}
 	kvfree(old);
 }
 

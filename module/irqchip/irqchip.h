@@ -240,6 +240,7 @@ int kiln_ioeventfd(struct kiln_vm *vm, const struct kvm_ioeventfd *args);
  * kiln_ioeventfd_fast() - signal the ioeventfd a guest write matches
  * @vm: the VM
  * @bus: where the write went
+ * @vcpu: the writer; may be NULL in tests
  * @addr: port or guest physical address
  * @len: bytes written; 0 if unknown (an EPT misconfiguration that is not
  *	decoded): only ioeventfds of length 0 match then
@@ -249,8 +250,43 @@ int kiln_ioeventfd(struct kiln_vm *vm, const struct kvm_ioeventfd *args);
  * Context: any, IRQs may be off. Always false on PREEMPT_RT, where waking
  * with IRQs off is not allowed; kiln_bus_write() does it there.
  */
-bool kiln_ioeventfd_fast(struct kiln_vm *vm, enum kiln_bus bus, u64 addr,
-			 int len, u64 val);
+bool kiln_ioeventfd_fast(struct kiln_vm *vm, enum kiln_bus bus,
+			 struct kiln_vcpu *vcpu, u64 addr, int len, u64 val);
+
+/**
+ * struct kiln_doorbell - told of guest writes to an address; embedded in whose
+ *	it is
+ * @ring: what to do. @vcpu is the writer, or NULL where that is not known.
+ *	Called under rcu_read_lock(), IRQs may be off: must not sleep.
+ */
+struct kiln_doorbell {
+	void (*ring)(struct kiln_doorbell *bell, struct kiln_vcpu *vcpu);
+};
+
+/**
+ * kiln_doorbell_add() - a guest's writes to an address ring a bell
+ * @vm: the VM
+ * @bus: which
+ * @addr: port or guest physical address; writes of any length and value count
+ * @bell: must live until it is removed
+ *
+ * Return: 0; -EEXIST if the address has a doorbell or an ioeventfd; -ENOSPC;
+ * -ENOMEM.
+ * Context: process; may sleep.
+ */
+int kiln_doorbell_add(struct kiln_vm *vm, enum kiln_bus bus, u64 addr,
+		      struct kiln_doorbell *bell);
+
+/**
+ * kiln_doorbell_remove() - take a bell off a bus, all addresses of it
+ * @vm: the VM
+ * @bus: which
+ * @bell: is not rung any more once this returned
+ *
+ * Context: process; may sleep (waits for an RCU grace period).
+ */
+void kiln_doorbell_remove(struct kiln_vm *vm, enum kiln_bus bus,
+			  struct kiln_doorbell *bell);
 
 /**
  * struct kiln_bus_ops - what a kernel device does with guest accesses

@@ -374,8 +374,8 @@ void ioeventfd_release(struct kiln_vm *vm);
 void bus_destroy(struct kiln_vm *vm);
 
 /* kiln_ioeventfd_fast() that works on every kernel, but not with IRQs off. */
-bool ioeventfd_signal(struct kiln_vm *vm, enum kiln_bus bus, u64 addr, int len,
-		      u64 val);
+bool ioeventfd_signal(struct kiln_vm *vm, enum kiln_bus bus,
+		      struct kiln_vcpu *vcpu, u64 addr, int len, u64 val);
 
 /* Bus entry points, called directly where retpolines would cost. */
 int pic_bus_read(struct kiln_bus_dev *dev, struct kiln_vcpu *vcpu, u64 addr,

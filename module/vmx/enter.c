@@ -204,7 +204,8 @@ static bool fast_misconfig(struct vmx_vcpu *vmx)
 	    vmcs_read32(IDT_VECTORING_INFO_FIELD) & VECTORING_INFO_VALID_MASK)
 		return false;
 	gpa = vmcs_read64(GUEST_PHYSICAL_ADDRESS);
-	if (!kiln_ioeventfd_fast(vmx->vcpu.vm, KILN_BUS_MMIO, gpa, 0, 0))
+	if (!kiln_ioeventfd_fast(vmx->vcpu.vm, KILN_BUS_MMIO, &vmx->vcpu, gpa,
+				 0, 0))
 		return false;
 	vmx->vcpu.stats.mmio++;
 	vmx_skip_insn(&vmx->vcpu);
