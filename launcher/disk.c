@@ -150,8 +150,8 @@ static int explain_open(const struct disk_config *disk, int err)
 		return error_set("--disk %s: not there; name an existing raw image or block device, `truncate -s 8G %s` makes one",
 				 disk->path, disk->path);
 	case EACCES:
-		return error_set("--disk %s: permission denied; see who may %s it with ls -l", disk->path,
-				 disk->read_only ? "read" : "write");
+		return error_set("--disk %s: permission denied; see who may use it with ls -l%s", disk->path,
+				 disk->read_only ? "" : ", or add ,ro");
 	case EROFS:
 		return error_set("--disk %s: its file system is read-only; add ,ro", disk->path);
 	case EINVAL:

@@ -9,6 +9,10 @@ done
 for cpu in intel amd; do
 	check "launcher/boot-kvm-$cpu" "kernel/dev build/launcher" check_launcher_boot "$cpu" /dev/kvm
 done
+for cpu in $BACKENDS; do
+	check "launcher/devices-$cpu" "build/module-dev build/launcher" check_launcher_devices "$cpu"
+done
+check launcher/devices-kvm "kernel/dev build/launcher" check_launcher_devices_kvm amd
 
 check_launcher_unit() {
 	local log=$LOGS/launcher-unit.txt
@@ -34,4 +38,43 @@ check_launcher_boot() {
 	expect "launcher on $1 $2: guests end well" test $? = 0
 	cat "$log"
 	tap_results "launcher on $1 $2: " <"$log"
+}
+
+# devices_initrd: prints the path of an initrd whose /devices says what is on the PCI bus.
+devices_initrd() {
+	local initrd=$BUILD/lab/devices.cpio tree
+	tree=$(mktemp -d)
+	cp launcher/tests/devices "$tree/devices"
+	{ cat "$(guest_initrd)" && pack "$tree"; } >"$initrd.$$" && mv "$initrd.$$" "$initrd"
+	rm -rf "$tree"
+	echo "$initrd"
+}
+
+# devices_guest NAME SETUP WORDS OPTION...: one guest of $cpu's machine that runs launcher/tests/devices.
+devices_guest() {
+	local name=$1 setup=$2 words=$3 dir log=$LOGS/${CHECK_NAME//\//.}-$1.txt load=()
+	shift 3
+	dir=$(kernel_dir dev)
+	[ "$setup" = : ] || load=(--no-load)
+	"$LAB/vm" --cpu "$cpu" "${load[@]}" --timeout 900 --memory 1536 \
+		--add "$dir/vmlinux:/t/vmlinux" --add "$(devices_initrd):/t/initrd" -- \
+		sh -c "$setup; exec kiln run $* --kernel /t/vmlinux --initrd /t/initrd --memory 256M \
+			--append 'console=ttyS0 quiet panic=-1 rdinit=/devices $words'" | tr -d '\r' >"$log"
+	expect "$CHECK_NAME $name: powers off with status 0" test "${PIPESTATUS[0]}" = 0
+	cat "$log"
+	tap_results "$CHECK_NAME $name: " <"$log"
+}
+
+# check_launcher_devices CPU: by message, by pin, and without.
+check_launcher_devices() {
+	local cpu=$1
+	devices_guest msi : "RNG=yes MSI=yes"
+	devices_guest pin : "RNG=yes MSI=no pci=nomsi" --rng on --cpus 2
+	devices_guest none : "RNG=no" --rng off
+}
+
+# check_launcher_devices_kvm CPU: the bus is there on stock KVM, too.
+check_launcher_devices_kvm() {
+	local cpu=$1
+	devices_guest kvm "modprobe kvm-$1" "RNG=no" --device /dev/kvm
 }
