@@ -131,9 +131,9 @@ static bool accessible(const struct kiln_vring *vr)
 	size_t avail = vr->packed ? event : avail_size(vr->num) + 2;
 	size_t used = vr->packed ? event : used_size(vr->num) + 2;
 
-	return vring_may_access(vr->desc, vr->num * DESC_SIZE) &&
-	       vring_may_access(vr->avail, avail) &&
-	       vring_may_access(vr->used, used);
+	return vring_may_access(vr, vr->desc, vr->num * DESC_SIZE) &&
+	       vring_may_access(vr, vr->avail, avail) &&
+	       vring_may_access(vr, vr->used, used);
 }
 
 static bool valid_num(const struct kiln_vring *vr)
@@ -538,7 +538,7 @@ void kiln_vring_unpop(struct kiln_vring *vr,
 
 /*
  * How many of the chains in @used one entry stands for, which is that of the
- * last of them (§2.7.9, §2.8.9).
+ * last of them (§2.7.9, §2.8.8).
  */
 static unsigned int stands_for(const struct kiln_vring *vr,
 			       const struct kiln_vring_used *used,

@@ -260,7 +260,7 @@ int kiln_vring_push(struct kiln_vring *vr, const struct kiln_vring_chain *chain,
  * @nr: how many, at least 1
  *
  * With VIRTIO_F_IN_ORDER a chain that is @whole and not the last is not written
- * at all: the guest infers it (§2.7.9, §2.8.9).
+ * at all: the guest infers it (§2.7.9, §2.8.8).
  *
  * Return: 0, or the errno it is broken with.
  */

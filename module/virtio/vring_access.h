@@ -25,7 +25,8 @@ struct vring_raw {
 	u64 rest;
 };
 
-static inline bool vring_may_access(unsigned long addr, size_t len)
+static inline bool vring_may_access(const struct kiln_vring *vr,
+				    unsigned long addr, size_t len)
 {
 	return access_ok((void __user *)addr, len);
 }
