@@ -49,7 +49,12 @@ test:				## everything there is to check, as ./lab/test
 # What it finds is printed as KILN_PROGRAM=...: the same variable has fuzz_test run that alone.
 FUZZ_SECONDS ?= 1800
 FUZZ_CPU ?= amd
-fuzz: selftests			## fuzz the ioctls on the debug kernel for FUZZ_SECONDS= (1800), FUZZ_CPU=amd or intel
+fuzz: $(if $(KILN_PROGRAM),,fuzz-vring) fuzz-ioctls	## fuzz first the vring engine, then the ioctls, FUZZ_SECONDS= (1800) each
+
+fuzz-vring:			## fuzz the vring engine in user space for FUZZ_SECONDS=
+	@$(MAKE) -C module/virtio/host fuzz OUT=$(BUILD)/vring FUZZ_SECONDS=$(FUZZ_SECONDS)
+
+fuzz-ioctls: selftests		## fuzz the ioctls on the debug kernel for FUZZ_SECONDS=, FUZZ_CPU=amd or intel
 	@$(MAKE) module KDIR=$$(lab/kernel --kdir debug)
 	@lab/vm --kernel debug --cpu $(FUZZ_CPU) --cpus 2 --timeout $$(($(FUZZ_SECONDS) * 4 + 300)) -- \
 		env FUZZ_SECONDS=$(FUZZ_SECONDS) KILN_SEED=$(KILN_SEED) KILN_PROGRAM=$(KILN_PROGRAM) fuzz_test
@@ -88,5 +93,5 @@ clean:				## remove build/
 help:				## this
 	@awk -F ':.*## *' '/^##@/ { print substr($$0, 5) } /^[a-z-]+:.*##/ { sub(/:.*/, "", $$1); printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
-.PHONY: all module kunit mirror launcher selftests check test fuzz bench install install-module install-launcher \
-	install-access uninstall clean help
+.PHONY: all module kunit mirror launcher selftests check test fuzz fuzz-vring fuzz-ioctls bench \
+	install install-module install-launcher install-access uninstall clean help

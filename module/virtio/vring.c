@@ -618,11 +618,11 @@ int kiln_vring_push_batch(struct kiln_vring *vr,
 	if (unlikely(vr->broken))
 		return vr->broken;
 	r = vr->packed ? packed_push(vr, used, nr) : split_push(vr, used, nr);
+	vr->unsignalled = min(vr->unsignalled, vr->num);
 	if (unlikely(r))
 		return gone(vr, "the used ring is not in writable memory");
 	for (i = 0; i < nr; i++)
 		vr->in_flight -= used[i].nr;
-	vr->unsignalled = min(vr->unsignalled, vr->num);
 	return 0;
 }
 

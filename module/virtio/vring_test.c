@@ -5,26 +5,6 @@
 
 #include "vring_test.h"
 
-#define USER(offset)	(VRING_MEMORY_BASE + (offset))
-
-static void memory_init(struct ring *r)
-{
-	r->memory = (struct vring_memory) {
-		.bytes = r->bytes,
-		.size = MEMORY_SIZE,
-		.reads = r->reads,
-		.slots = {
-			{ .gpa = RAM, .len = AT_ROM },
-			{ .gpa = SECOND, .len = SECOND_SIZE,
-			  .offset = AT_SECOND },
-			{ .gpa = ROM, .len = ROM_SIZE, .offset = AT_ROM,
-			  .readonly = true },
-		},
-		.hole = SIZE_MAX,
-		.readonly = SIZE_MAX,
-	};
-}
-
 static int ring_config(struct ring *r, u64 features, u32 num, u64 desc,
 		       u64 avail, u64 used)
 {
@@ -44,10 +24,7 @@ static struct ring *ring_create(struct kunit *test)
 	struct ring *r = kunit_kzalloc(test, sizeof(*r), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, r);
-	memory_init(r);
-	r->chain.iov = r->iov;
-	r->chain.iov_max = MAX_IOV;
-	r->wrap = true;
+	ring_memory_init(r);
 	return r;
 }
 

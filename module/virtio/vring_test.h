@@ -38,6 +38,8 @@ extern struct kunit_suite vring_split_suite;
 #define DATA		(RAM + AT_DATA)
 #define TABLE		(RAM + AT_TABLE)
 
+#define USER(offset)	(VRING_MEMORY_BASE + (offset))
+
 #define MAX_IOV		64
 #define MAX_NUM		256
 
@@ -84,6 +86,28 @@ struct ring {
  * Return: the ring; it goes with the test.
  */
 struct ring *ring_setup(struct kunit *test, u64 features, u32 num);
+
+/* Zeroed memory becomes a ring that is yet to be set up. */
+static inline void ring_memory_init(struct ring *r)
+{
+	r->memory = (struct vring_memory) {
+		.bytes = r->bytes,
+		.size = MEMORY_SIZE,
+		.reads = r->reads,
+		.slots = {
+			{ .gpa = RAM, .len = AT_ROM },
+			{ .gpa = SECOND, .len = SECOND_SIZE,
+			  .offset = AT_SECOND },
+			{ .gpa = ROM, .len = ROM_SIZE, .offset = AT_ROM,
+			  .readonly = true },
+		},
+		.hole = SIZE_MAX,
+		.readonly = SIZE_MAX,
+	};
+	r->chain.iov = r->iov;
+	r->chain.iov_max = MAX_IOV;
+	r->wrap = true;
+}
 
 /* Pop into the ring's own chain, with each byte read at most once. */
 int ring_pop(struct kunit *test, struct ring *r);
