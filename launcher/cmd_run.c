@@ -61,12 +61,28 @@ static int set_memory(void *config, const char *value)
 	return parse_size("--memory", value, &((struct run_config *)config)->memory);
 }
 
+/* What follows @device and a colon in @value, "stdio" where @value is @device alone; else NULL. */
+static const char *console_of(const char *device, const char *value)
+{
+	size_t len = strlen(device);
+
+	if (strncmp(value, device, len) || (value[len] && value[len] != ':'))
+		return NULL;
+	return value[len] ? value + len + 1 : "stdio";
+}
+
+/* [serial|virtio][:]WHERE */
 static int set_console(void *config, const char *value)
 {
-	if (!console_spec_valid(value))
-		return error_set("--console %s: unknown; give stdio, pty, socket:PATH, file:PATH or null",
+	struct run_config *run = config;
+	const char *serial = console_of("serial", value), *virtio = console_of("virtio", value);
+	const char *where = virtio ? virtio : serial ? serial : value;
+
+	if (!console_spec_valid(where))
+		return error_set("--console %s: unknown; give stdio, pty, socket:PATH, file:PATH or null, after serial: or virtio:",
 				 value);
-	((struct run_config *)config)->console = value;
+	run->devices.console = virtio;
+	run->console = where;
 	return 0;
 }
 
@@ -120,8 +136,8 @@ static const struct opt options[] = {
 	{ "append", "TEXT", "the kernel's command line", set_append },
 	{ "cpus", "N", "virtual CPUs, 1 to 255 (default 1)", set_cpus },
 	{ "memory", "SIZE", "memory, like 512M or 1G (default 512M)", set_memory },
-	{ "console", "WHERE", "the serial port: stdio, pty, socket:PATH, file:PATH, null",
-	  set_console },
+	{ "console", "[DEVICE:]WHERE", "serial (default) or virtio, to stdio, pty, socket:PATH,\n"
+	  "                             file:PATH, null", set_console },
 	{ "disk", "PATH[,WORD]...", "a raw file or block device as virtio disk; may be repeated",
 	  set_disk },
 	{ "rng", "on|off", "a virtio source of random numbers (default on, with kiln)", set_rng },

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -173,14 +174,15 @@ static void pump_output(struct console *console)
 
 	if (!console->out_plain)
 		watch(console, &console->out, &console->out_watched, EPOLLOUT, more);
-	uart_peer_ready(console->uart);
+	console->guest->peer_ready(console->guest);
 }
 
 /* ---- input ---- */
 
 static void feed(struct console *console)
 {
-	size_t taken = uart_receive(console->uart, console->input, console->input_count);
+	size_t taken = console->guest->receive(console->guest, console->input,
+					       console->input_count);
 
 	console->input_count -= taken;
 	memmove(console->input, console->input + taken, console->input_count);
@@ -403,10 +405,10 @@ static int start_pty(struct console *console)
 	return 0;
 }
 
-int console_start(struct console *console, struct uart *uart, struct loop *loop,
+int console_start(struct console *console, struct uart_guest *guest, struct loop *loop,
 		  struct ending *ending)
 {
-	console->uart = uart;
+	console->guest = guest;
 	console->loop = loop;
 	console->ending = ending;
 	console->wake.fd = loop_eventfd();
@@ -450,6 +452,26 @@ static void flush(struct console *console)
 	if (console->lost)
 		say("console: %llu bytes found no room and were lost",
 		    (unsigned long long)console->lost);
+}
+
+int console_direct_output(const struct console *console)
+{
+	return console->is_pty || console->listener.fd >= 0 ? -1 : console->out.fd;
+}
+
+bool console_is_null(const struct console *console)
+{
+	return console->in.fd < 0 && console->out.fd < 0 && console->listener.fd < 0;
+}
+
+void console_window(const struct console *console, uint16_t *cols, uint16_t *rows)
+{
+	struct winsize size = { 0 };
+
+	if (console->is_terminal)
+		ioctl(console->in.fd, TIOCGWINSZ, &size);
+	*cols = size.ws_col;
+	*rows = size.ws_row;
 }
 
 void console_close(struct console *console)

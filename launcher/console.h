@@ -36,7 +36,7 @@ struct console {
 	uint64_t lost;			/* [lock] bytes that found no room */
 
 	/* All below: set by console_open(), then the loop's. */
-	struct uart *uart;
+	struct uart_guest *guest;
 	struct loop *loop;
 	struct ending *ending;
 	struct loop_source in, out, wake, delay, listener, retry;
@@ -59,12 +59,21 @@ struct console {
  */
 int console_open(struct console *console, const char *spec);
 
-/* Connects it to the UART and the loop. -1 with a sentence. */
-int console_start(struct console *console, struct uart *uart, struct loop *loop,
+/* Connects it to the guest's end and the loop. -1 with a sentence. */
+int console_start(struct console *console, struct uart_guest *guest, struct loop *loop,
 		  struct ending *ending);
 
 /* Gives what the guest wrote last a second to get out, then closes everything. */
 void console_close(struct console *console);
+
+/* Where output may go without us: a descriptor that stays for the run. -1: nowhere. */
+int console_direct_output(const struct console *console);
+
+/* Nobody at the other end, ever. */
+bool console_is_null(const struct console *console);
+
+/* The size of its window, 0 by 0 where it has none. */
+void console_window(const struct console *console, uint16_t *cols, uint16_t *rows);
 
 /* Between console.c and console_open.c. */
 void console_init(struct console *console);

@@ -21,6 +21,7 @@ struct context {
 	struct pci_host *host;
 	const struct guest_memory *memory;
 	struct loop *loop;
+	struct console *console;
 };
 
 /* The sentence for a device the kernel does not make, by errno. */
@@ -66,6 +67,8 @@ static int attach(struct context *context, struct virtio *virtio, uint32_t type)
 	return virtio_attach(virtio, context->host, context->memory, context->loop, type);
 }
 
+/* ---- disks ---- */
+
 static int add_disk(struct context *context, unsigned int number)
 {
 	const struct disk_config *disk = &context->devices->config->disks[number];
@@ -87,6 +90,45 @@ static int add_disk(struct context *context, unsigned int number)
 	*fd = -1;
 	return attach(context, virtio, VIRTIO_ID_BLOCK);
 }
+
+/* ---- the console ---- */
+
+static int set_console(const struct devices *devices)
+{
+	struct kiln_virtio_console console = {
+		.in = devices->vconsole.kernel_in,
+		.out = devices->vconsole.kernel_out,
+	};
+
+	console_window(devices->vconsole.console, &console.cols, &console.rows);
+	return devices->console->call(devices->console->fd, KILN_VIRTIO_SET_CONSOLE, &console);
+}
+
+static int add_console(struct context *context)
+{
+	struct devices *devices = context->devices;
+	int err;
+
+	if (!devices->config->console)
+		return 0;
+	devices->console = create(context, "--console virtio", VIRTIO_ID_CONSOLE, 2, &err);
+	if (!devices->console)
+		return err ? explain_create(context->vm, "--console virtio", err) : -1;
+	if (vconsole_open(&devices->vconsole, context->console, context->loop))
+		return -1;
+	if (set_console(devices))
+		return error_set("--console virtio: the module does not take it: %s; load a matching module",
+				 strerror(errno));
+	return attach(context, devices->console, VIRTIO_ID_CONSOLE);
+}
+
+void devices_resized(void *devices)
+{
+	if (((struct devices *)devices)->console)
+		set_console(devices);
+}
+
+/* ---- entropy ---- */
 
 static int add_rng(struct context *context)
 {
@@ -110,10 +152,13 @@ static int add_rng(struct context *context)
 	return attach(context, virtio, VIRTIO_ID_RNG);
 }
 
+/* ---- all ---- */
+
 void devices_init(struct devices *devices, const struct devices_config *config)
 {
 	memset(devices, 0, sizeof(*devices));
 	devices->config = config;
+	vconsole_init(&devices->vconsole);
 	for (unsigned int i = 0; i < DISKS_MAX; i++)
 		devices->disk_fds[i] = -1;
 }
@@ -124,13 +169,15 @@ int devices_open(struct devices *devices)
 }
 
 int devices_create(struct devices *devices, const struct vm *vm, struct pci_host *host,
-		   const struct guest_memory *memory, struct loop *loop)
+		   const struct guest_memory *memory, struct loop *loop, struct console *console)
 {
-	struct context context = { devices, vm, host, memory, loop };
+	struct context context = { devices, vm, host, memory, loop, console };
 
 	for (unsigned int i = 0; i < devices->config->nr_disks; i++)
 		if (add_disk(&context, i))
 			return -1;
+	if (add_console(&context))
+		return -1;
 	return add_rng(&context);
 }
 
@@ -141,6 +188,9 @@ void devices_close(struct devices *devices)
 		free(devices->list[i]);
 	}
 	devices->count = 0;
+	devices->console = NULL;
+	vconsole_flush(&devices->vconsole);
+	vconsole_close(&devices->vconsole);
 	for (unsigned int i = 0; i < DISKS_MAX; i++) {
 		if (devices->disk_fds[i] >= 0)
 			close(devices->disk_fds[i]);

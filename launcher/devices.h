@@ -3,10 +3,12 @@
 #ifndef KILN_DEVICES_H
 #define KILN_DEVICES_H
 
+#include "console.h"
 #include "disk.h"
 #include "loop.h"
 #include "memory.h"
 #include "pci.h"
+#include "vconsole.h"
 #include "virtio.h"
 #include "vm.h"
 
@@ -15,6 +17,7 @@ enum choice { CHOICE_DEFAULT, CHOICE_ON, CHOICE_OFF };
 struct devices_config {
 	struct disk_config disks[DISKS_MAX];
 	unsigned int nr_disks;
+	bool console;		/* a virtio console */
 	enum choice rng;	/* default: where the kernel has one */
 };
 
@@ -23,6 +26,8 @@ struct devices {
 	int disk_fds[DISKS_MAX];
 	struct virtio *list[PCI_SLOTS];
 	unsigned int count;
+	struct vconsole vconsole;
+	struct virtio *console;		/* in @list; NULL for none */
 };
 
 void devices_init(struct devices *devices, const struct devices_config *config);
@@ -32,9 +37,12 @@ int devices_open(struct devices *devices);
 
 /* Makes them in @vm and puts them on the bus. -1 with a sentence. */
 int devices_create(struct devices *devices, const struct vm *vm, struct pci_host *host,
-		   const struct guest_memory *memory, struct loop *loop);
+		   const struct guest_memory *memory, struct loop *loop, struct console *console);
 
-/* No vCPU runs any more. */
+/* The window of the virtio console's peer has another size: @devices is the struct devices. */
+void devices_resized(void *devices);
+
+/* No vCPU runs any more; the console is still open. */
 void devices_close(struct devices *devices);
 
 #endif

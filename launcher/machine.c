@@ -90,6 +90,26 @@ static int start_loop(struct machine *machine)
 	return loop_add(&machine->loop, &machine->over, EPOLLIN);
 }
 
+/* The serial port's peer while the console is another device's: takes everything, says nothing. */
+static size_t nobody_room(struct uart_peer *peer)
+{
+	(void)peer;
+	return UART_FIFO;
+}
+
+static void nobody_put(struct uart_peer *peer, uint8_t byte)
+{
+	(void)peer;
+	(void)byte;
+}
+
+static void nobody_listen(struct uart_peer *peer)
+{
+	(void)peer;
+}
+
+static struct uart_peer nobody = { nobody_room, nobody_put, nobody_listen };
+
 static void add_devices(struct machine *machine)
 {
 	struct bus *bus = &machine->bus;
@@ -99,7 +119,8 @@ static void add_devices(struct machine *machine)
 	vm_irq_init(&machine->vm, &machine->pm_irq, PM_GSI);
 	for (unsigned int i = 0; i < PCI_GSIS; i++)
 		vm_irq_init(&machine->vm, &machine->pci_irqs[i], PCI_GSI + i);
-	uart_init(&machine->uart, &machine->uart_irq, &machine->console.peer);
+	uart_init(&machine->uart, &machine->uart_irq,
+		  machine->config->devices.console ? &nobody : &machine->console.peer);
 	rtc_init(&machine->rtc, &machine->rtc_irq, clock_realtime, machine->memory.low_size,
 		 machine->memory.high_size);
 	pm_init(&machine->pm, &machine->pm_irq, &machine->ending, clock_monotonic);
@@ -152,8 +173,12 @@ static int start_devices(struct machine *machine)
 	if (signals_start(&machine->signals, &machine->loop, &machine->ending, &machine->pm) ||
 	    rtc_start(&machine->rtc, &machine->loop) || pm_start(&machine->pm, &machine->loop))
 		return -1;
-	return console_start(&machine->console, &machine->uart, &machine->loop,
-			     &machine->ending);
+	machine->signals.resized = devices_resized;
+	machine->signals.resized_context = &machine->devices;
+	return console_start(&machine->console,
+			     machine->devices.console ? &machine->devices.vconsole.guest
+						      : &machine->uart.guest,
+			     &machine->loop, &machine->ending);
 }
 
 static int set_up(struct machine *machine)
@@ -169,7 +194,7 @@ static int set_up(struct machine *machine)
 		return -1;
 	add_devices(machine);
 	if (devices_create(&machine->devices, &machine->vm, &machine->pci, &machine->memory,
-			   &machine->loop) ||
+			   &machine->loop, &machine->console) ||
 	    create_vcpus(machine) || start_devices(machine))
 		return -1;
 	say("%u vCPU%s, %llu MiB", config->cpus, config->cpus > 1 ? "s" : "",
@@ -207,13 +232,13 @@ static void machine_init(struct machine *machine, const struct run_config *confi
 static void machine_close(struct machine *machine)
 {
 	stop_vcpus(machine);
+	devices_close(&machine->devices);
 	console_close(&machine->console);
 	signals_close(&machine->signals);
 	pm_close(&machine->pm);
 	rtc_close(&machine->rtc);
 	for (unsigned int i = 0; machine->vcpus && i < machine->config->cpus; i++)
 		vcpu_destroy(&machine->vcpus[i]);
-	devices_close(&machine->devices);
 	vm_close(&machine->vm);
 	if (machine->over.fd >= 0)
 		close(machine->over.fd);

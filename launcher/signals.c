@@ -43,12 +43,20 @@ static void stop_process(struct signals *signals, int number)
 	terminal_stop();
 }
 
+static void tell_resized(struct signals *signals, int number)
+{
+	(void)number;
+	if (signals->resized)
+		signals->resized(signals->resized_context);
+}
+
 static const struct {
 	int number;
 	void (*act)(struct signals *signals, int number);
 } actions[] = {
 	{ SIGINT, end_by },	  { SIGTERM, end_by },	    { SIGHUP, end_by },
 	{ SIGQUIT, end_by },	  { SIGPWR, press_button }, { SIGTSTP, stop_process },
+	{ SIGWINCH, tell_resized },
 };
 
 static void fill_set(sigset_t *set)

@@ -16,6 +16,9 @@ struct signals {
 	struct loop_source reminder;	/* timerfd: the guest had its time to power off */
 	struct ending *ending;
 	struct pm *pm;
+	/* The terminal's window has another size; NULL for nobody. */
+	void (*resized)(void *context);
+	void *resized_context;
 };
 
 /* Before any thread is created: they inherit what is blocked. */

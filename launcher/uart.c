@@ -295,9 +295,20 @@ static void uart_write(struct port_device *device, uint16_t offset, uint8_t size
 	pthread_mutex_unlock(&uart->lock);
 }
 
+static size_t guest_receive(struct uart_guest *guest, const uint8_t *bytes, size_t count)
+{
+	return uart_receive(container_of(guest, struct uart, guest), bytes, count);
+}
+
+static void guest_peer_ready(struct uart_guest *guest)
+{
+	uart_peer_ready(container_of(guest, struct uart, guest));
+}
+
 void uart_init(struct uart *uart, struct irq_line *irq, struct uart_peer *peer)
 {
 	memset(uart, 0, sizeof(*uart));
+	uart->guest = (struct uart_guest){ guest_receive, guest_peer_ready };
 	uart->port = (struct port_device){ "serial port", UART_COM1, 8, true, uart_read,
 					   uart_write };
 	uart->irq = irq;

@@ -32,8 +32,17 @@ struct uart_peer {
 	void (*listen)(struct uart_peer *peer);
 };
 
+/* The guest's end, whatever device that is (vconsole.h is another). Called by the event loop only. */
+struct uart_guest {
+	/* Bytes from the peer; returns how many were taken. */
+	size_t (*receive)(struct uart_guest *guest, const uint8_t *bytes, size_t count);
+	/* The peer has room again. */
+	void (*peer_ready)(struct uart_guest *guest);
+};
+
 struct uart {
 	struct port_device port;
+	struct uart_guest guest;
 	struct irq_line *irq;
 	struct uart_peer *peer;
 	pthread_mutex_t lock;

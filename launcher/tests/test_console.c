@@ -78,7 +78,7 @@ static bool connect_up(const char *spec)
 	m.irq.set = set_irq;
 	uart_init(&m.uart, &m.irq, &m.console.peer);
 	return !loop_add(&m.loop, &m.over, EPOLLIN) &&
-	       !console_start(&m.console, &m.uart, &m.loop, &m.ending);
+	       !console_start(&m.console, &m.uart.guest, &m.loop, &m.ending);
 }
 
 static bool start(const char *spec)
