@@ -99,6 +99,13 @@ static int set_disk(void *config, const char *value)
 	return 0;
 }
 
+static int set_balloon(void *config, const char *value)
+{
+	(void)value;
+	((struct run_config *)config)->devices.balloon = true;
+	return 0;
+}
+
 static int set_rng(void *config, const char *value)
 {
 	bool on = !strcmp(value, "on");
@@ -140,6 +147,7 @@ static const struct opt options[] = {
 	  "                             file:PATH, null", set_console },
 	{ "disk", "PATH[,WORD]...", "a raw file or block device as virtio disk; may be repeated",
 	  set_disk },
+	{ "balloon", NULL, "a virtio balloon: free memory goes back to the host", set_balloon },
 	{ "rng", "on|off", "a virtio source of random numbers (default on, with kiln)", set_rng },
 	{ "device", "PATH", "the hypervisor (default /dev/kiln; /dev/kvm works too)", set_device },
 	{ "debug-exit", NULL, "a write of N to port 0xf4 ends the run with status 2N+1",

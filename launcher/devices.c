@@ -128,6 +128,29 @@ void devices_resized(void *devices)
 		set_console(devices);
 }
 
+/* ---- the balloon ---- */
+
+/* Inflate, deflate, statistics, hinting, reporting (virtio 1.2 §5.5.2). */
+#define BALLOON_QUEUES 5
+
+static int add_balloon(struct context *context)
+{
+	/* Nothing is asked of the guest; pages that it reports free go back by themselves. */
+	struct kiln_virtio_balloon balloon = { 0 };
+	struct virtio *virtio;
+	int err;
+
+	if (!context->devices->config->balloon)
+		return 0;
+	virtio = create(context, "--balloon", VIRTIO_ID_BALLOON, BALLOON_QUEUES, &err);
+	if (!virtio)
+		return err ? explain_create(context->vm, "--balloon", err) : -1;
+	if (virtio->call(virtio->fd, KILN_VIRTIO_SET_BALLOON, &balloon))
+		return error_set("--balloon: the module does not take it: %s; load a matching module",
+				 strerror(errno));
+	return attach(context, virtio, VIRTIO_ID_BALLOON);
+}
+
 /* ---- entropy ---- */
 
 static int add_rng(struct context *context)
@@ -176,7 +199,7 @@ int devices_create(struct devices *devices, const struct vm *vm, struct pci_host
 	for (unsigned int i = 0; i < devices->config->nr_disks; i++)
 		if (add_disk(&context, i))
 			return -1;
-	if (add_console(&context))
+	if (add_console(&context) || add_balloon(&context))
 		return -1;
 	return add_rng(&context);
 }

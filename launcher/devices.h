@@ -18,6 +18,7 @@ struct devices_config {
 	struct disk_config disks[DISKS_MAX];
 	unsigned int nr_disks;
 	bool console;		/* a virtio console */
+	bool balloon;
 	enum choice rng;	/* default: where the kernel has one */
 };
 
