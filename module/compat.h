@@ -9,6 +9,7 @@
 #include <linux/cpuhotplug.h>
 #include <linux/eventfd.h>
 #include <linux/export.h>
+#include <linux/fs.h>
 #include <linux/sched.h>
 #include <linux/version.h>
 #include <asm/fpu/api.h>
@@ -75,6 +76,44 @@
 #else
 #define kiln_pmd_special(pmd)	pmd_special(pmd)
 #define kiln_pud_special(pud)	pud_special(pud)
+#endif
+
+/*
+ * A write with a completion that may come later. Since 6.8 the kernel's own call
+ * keeps the file system from being frozen meanwhile; the one who is called back
+ * lets go of it.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+static inline void kiln_iocb_end_write(struct kiocb *iocb)
+{
+	struct inode *inode = file_inode(iocb->ki_filp);
+
+	if (!S_ISREG(inode->i_mode))
+		return;
+	/* For lockdep it was released when the submitter went on. */
+	__sb_writers_acquired(inode->i_sb, SB_FREEZE_WRITE);
+	sb_end_write(inode->i_sb);
+}
+
+static inline ssize_t kiln_iocb_write(struct file *file, struct kiocb *iocb,
+				      struct iov_iter *from)
+{
+	struct inode *inode = file_inode(file);
+	ssize_t r;
+
+	if (S_ISREG(inode->i_mode)) {
+		sb_start_write(inode->i_sb);
+		__sb_writers_release(inode->i_sb, SB_FREEZE_WRITE);
+	}
+	r = vfs_iocb_iter_write(file, iocb, from);
+	if (r != -EIOCBQUEUED)
+		kiln_iocb_end_write(iocb);
+	return r;
+}
+#else
+#define kiln_iocb_end_write(iocb)		kiocb_end_write(iocb)
+#define kiln_iocb_write(file, iocb, from)	\
+	vfs_iocb_iter_write(file, iocb, from)
 #endif
 
 #endif /* KILN_COMPAT_H */

@@ -409,6 +409,16 @@ void kiln_queue_push(struct kiln_queue *queue,
 		     const struct kiln_vring_chain *chain, u32 written);
 
 /**
+ * kiln_queue_unpop() - have a chain served again
+ * @queue: the queue
+ * @chain: the one kiln_queue_pop() took last; nothing was done to it
+ *
+ * Context: queue->lock.
+ */
+void kiln_queue_unpop(struct kiln_queue *queue,
+		      const struct kiln_vring_chain *chain);
+
+/**
  * kiln_queue_done() - a request came back from the host
  * @queue: the queue
  * @node: handed to ops->complete by the worker, or by who serves now

@@ -347,8 +347,18 @@ void kiln_queue_push(struct kiln_queue *queue,
 		kiln_virtio_break(queue, r, queue->ring.cause);
 }
 
+void kiln_queue_unpop(struct kiln_queue *queue,
+		      const struct kiln_vring_chain *chain)
+{
+	lockdep_assert_held(&queue->lock);
+	kiln_vring_unpop(&queue->ring, chain);
+	WRITE_ONCE(queue->inflight, queue->inflight - 1);
+}
+
 void kiln_queue_done(struct kiln_queue *queue, struct llist_node *node)
 {
+	/* Once it is added, all may be over before we are. */
+	rcu_read_lock();
 	/*
 	 * Otherwise whoever made it not empty has seen to it that somebody
 	 * looks. On the server's own CPU that is the server, see serve().
@@ -356,6 +366,7 @@ void kiln_queue_done(struct kiln_queue *queue, struct llist_node *node)
 	if (llist_add(node, &queue->done) &&
 	    READ_ONCE(queue->server) != current)
 		kiln_queue_kick(queue);
+	rcu_read_unlock();
 }
 
 static enum hrtimer_restart timer_fired(struct hrtimer *timer)

@@ -1,0 +1,593 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Block device (virtio 1.2 §5.2): its requests.
+ *
+ * Reads and writes go to the file with a completion, so that a vCPU's own
+ * thread can submit them without waiting: O_DIRECT comes back from the host's
+ * block layer, what is in the page cache is done at once. What would make that
+ * thread wait is refused by the file (IOCB_NOWAIT) and made again by the
+ * queue's worker, which may wait. Flushes, discards and zeroes touch no guest
+ * memory but for their status, and go to threads of their own.
+ *
+ * A request in flight pins the pages of its data, the host's block layer does;
+ * its status byte is written through the guest's mapping when it is over.
+ */
+#include <linux/blkdev.h>
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/kthread.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/workqueue.h>
+
+#include "../compat.h"
+#include "block.h"
+
+/* Pieces that are remembered without an allocation. */
+#define FEW_PIECES	4
+
+/**
+ * struct request - a request in flight
+ * @node: in queue->done
+ * @next: in pool.free
+ * @queue: [c]
+ * @chain: what is to be given back
+ * @status: where the status byte goes, an address of the owner's
+ * @type: VIRTIO_BLK_T_*, of which UNMAP of zeroes is in @unmap
+ * @unmap: zeroes may be holes
+ * @pos: where, bytes
+ * @len: how much, bytes
+ * @done: how much of that is done
+ * @result: bytes or an errno, when it came back
+ * @skip: bytes of the pieces before the data
+ * @nr_pieces: pieces in @pieces, 0 if they were not kept
+ * @pieces: of the side with the data; @few or allocated
+ * @few: room for them
+ * @iocb: to the file; its flags tell how it was tried
+ * @work: for what waits
+ */
+struct request {
+	union {
+		struct llist_node node;
+		struct request *next;
+	};
+	struct kiln_queue *queue;
+	struct kiln_vring_chain chain;
+	u8 __user *status;
+	u32 type;
+	bool unmap;
+	u64 pos;
+	u64 len;
+	u64 done;
+	long result;
+	u32 skip;
+	u32 nr_pieces;
+	struct iovec *pieces;
+	struct iovec few[FEW_PIECES];
+	struct kiocb iocb;
+	struct work_struct work;
+};
+
+/**
+ * struct pool - the requests of a queue
+ * @nr: as many as the ring has descriptors
+ * @free: those not in flight
+ * @requests: all
+ */
+struct pool {
+	u32 nr;
+	struct request *free;
+	struct request requests[];
+};
+
+static struct workqueue_struct *waiting;
+
+static struct block *block_of(const struct request *req)
+{
+	return req->queue->dev->priv;
+}
+
+static bool by_worker(const struct kiln_queue *queue)
+{
+	return current == queue->worker.task;
+}
+
+/* ------------------------------------------------------------ the end of it */
+
+static void forget_pieces(struct request *req)
+{
+	if (req->pieces != req->few)
+		kfree(req->pieces);
+	req->pieces = NULL;
+	req->nr_pieces = 0;
+}
+
+/*
+ * The status is the last byte; all before it counts as written, though what a
+ * read that failed left there is anything.
+ */
+static void give_back(struct request *req, u8 status)
+{
+	struct kiln_queue *queue = req->queue;
+	struct pool *pool = queue->priv;
+	bool fault = queue->running && put_user(status, req->status);
+	u32 written = min_t(u64, req->chain.in_len, U32_MAX);
+
+	forget_pieces(req);
+	kiln_queue_push(queue, &req->chain, written);
+	req->next = pool->free;
+	pool->free = req;
+	if (unlikely(fault && queue->running))
+		kiln_virtio_break(queue, -EFAULT,
+				  "the status of a block request cannot be written");
+}
+
+static u8 status_of(const struct request *req, long result)
+{
+	if (result == -EOPNOTSUPP)
+		return VIRTIO_BLK_S_UNSUPP;
+	return result < 0 ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
+}
+
+/* ------------------------------------------------------- reads and writes */
+
+static bool is_write(const struct request *req)
+{
+	return req->type == VIRTIO_BLK_T_OUT;
+}
+
+/* Context: any. */
+static void came_back(struct kiocb *iocb, long result)
+{
+	struct request *req = container_of(iocb, struct request, iocb);
+
+	if (is_write(req))
+		kiln_iocb_end_write(iocb);
+	req->result = result;
+	kiln_queue_done(req->queue, &req->node);
+}
+
+static ssize_t transfer(struct request *req, const struct iovec *pieces,
+			u32 nr, bool nowait)
+{
+	struct file *file = block_of(req)->file;
+	const struct cred *cred;
+	struct iov_iter iter;
+	ssize_t r;
+
+	iov_iter_init(&iter, is_write(req) ? ITER_SOURCE : ITER_DEST, pieces,
+		      nr, req->skip + req->len);
+	iov_iter_advance(&iter, req->skip + req->done);
+	init_sync_kiocb(&req->iocb, file);
+	req->iocb.ki_pos = req->pos + req->done;
+	req->iocb.ki_complete = came_back;
+	/* Flags of the file may be changed by whoever else has it. */
+	req->iocb.ki_flags &= ~IOCB_APPEND;
+	if (nowait)
+		req->iocb.ki_flags |= IOCB_NOWAIT;
+	if (is_write(req) && !kiln_block_writeback(req->queue->dev))
+		req->iocb.ki_flags |= IOCB_DSYNC;
+	cred = override_creds(file->f_cred);
+	if (is_write(req))
+		r = kiln_iocb_write(file, &req->iocb, &iter);
+	else
+		r = vfs_iocb_iter_read(file, &req->iocb, &iter);
+	revert_creds(cred);
+	return r;
+}
+
+/* Could it be that only waiting was not allowed, or that it did not fit? */
+static bool try_again(const struct request *req, long result)
+{
+	if (!(req->iocb.ki_flags & IOCB_NOWAIT))
+		return false;
+	return result == -EAGAIN || result == -EOPNOTSUPP ||
+	       (result > 0 && req->done < req->len);
+}
+
+/* Bytes or an errno: either is the end, or the worker goes on from there. */
+static void arrived(struct request *req, long result)
+{
+	struct kiln_queue *queue = req->queue;
+
+	if (result > 0)
+		req->done += result;
+	if (queue->running && try_again(req, result)) {
+		if (!by_worker(queue)) {
+			req->result = -EAGAIN;
+			llist_add(&req->node, &queue->done);
+			return;
+		}
+		result = transfer(req, req->pieces, req->nr_pieces, false);
+		if (result == -EIOCBQUEUED)
+			return;
+		if (result > 0)
+			req->done += result;
+	}
+	/* A file that has become shorter ends early. */
+	if (result >= 0 && req->done < req->len)
+		result = -EIO;
+	give_back(req, status_of(req, result));
+}
+
+/* They are needed again should the file refuse to wait. */
+static bool keep_pieces(struct request *req, const struct iovec *pieces, u32 nr)
+{
+	req->pieces = req->few;
+	if (nr > FEW_PIECES)
+		req->pieces = kmalloc_array(nr, sizeof(*pieces),
+					    GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!req->pieces)
+		return false;
+	memcpy(req->pieces, pieces, nr * sizeof(*pieces));
+	req->nr_pieces = nr;
+	return true;
+}
+
+static bool inside(const struct block *block, u64 sector, u64 sectors)
+{
+	return sector <= block->sectors && sectors <= block->sectors - sector;
+}
+
+/* Return false to have the chain served by the worker. */
+static bool read_write(struct request *req, u64 sector)
+{
+	const struct kiln_vring_chain *chain = &req->chain;
+	const struct iovec *pieces = chain->iov;
+	struct block *block = block_of(req);
+	bool nowait = !by_worker(req->queue);
+	u32 nr = chain->nr_out;
+	ssize_t r;
+
+	if (is_write(req)) {
+		req->skip = sizeof(struct virtio_blk_outhdr);
+		req->len = chain->out_len - req->skip;
+	} else {
+		pieces += chain->nr_out;
+		nr = chain->nr_in;
+		req->skip = 0;
+		req->len = chain->in_len - 1;
+	}
+	if (req->len % BLOCK_SECTOR || req->len > MAX_RW_COUNT ||
+	    !inside(block, sector, req->len >> BLOCK_SECTOR_SHIFT) ||
+	    (is_write(req) && block->args.flags & KILN_BLOCK_RO)) {
+		give_back(req, VIRTIO_BLK_S_IOERR);
+		return true;
+	}
+	req->pos = sector << BLOCK_SECTOR_SHIFT;
+	req->done = 0;
+	if (nowait && !keep_pieces(req, pieces, nr))
+		return false;
+	kiln_limit_charge(&block->bps, req->len);
+	r = transfer(req, pieces, nr, nowait);
+	if (r != -EIOCBQUEUED)
+		arrived(req, r);
+	return true;
+}
+
+/* ---------------------------------------------------------- what waits */
+
+static long wait_for(struct request *req)
+{
+	struct kiln_virtio *dev = req->queue->dev;
+
+	switch (req->type) {
+	case VIRTIO_BLK_T_FLUSH:
+		return kiln_block_flush(dev);
+	case VIRTIO_BLK_T_DISCARD:
+		return kiln_block_discard(dev, req->pos, req->len);
+	default:
+		return kiln_block_zeroes(dev, req->pos, req->len, req->unmap);
+	}
+}
+
+static void wait_work(struct work_struct *work)
+{
+	struct request *req = container_of(work, struct request, work);
+	const struct cred *cred = override_creds(block_of(req)->file->f_cred);
+
+	req->result = wait_for(req);
+	revert_creds(cred);
+	kiln_queue_done(req->queue, &req->node);
+}
+
+static void start_waiting(struct request *req)
+{
+	INIT_WORK(&req->work, wait_work);
+	queue_work(waiting, &req->work);
+}
+
+/* §5.2.6.1: one range, as the configuration says. Return a status. */
+static u8 take_range(struct request *req, struct iov_iter *out)
+{
+	struct virtio_blk_discard_write_zeroes range;
+	struct block *block = block_of(req);
+	u32 flags, nr;
+
+	if (block->args.flags & KILN_BLOCK_RO ||
+	    iov_iter_count(out) != sizeof(range) ||
+	    !copy_from_iter_full(&range, sizeof(range), out))
+		return VIRTIO_BLK_S_IOERR;
+	flags = le32_to_cpu(range.flags);
+	nr = le32_to_cpu(range.num_sectors);
+	req->unmap = flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP;
+	if (flags & ~VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP ||
+	    (req->unmap && req->type == VIRTIO_BLK_T_DISCARD))
+		return VIRTIO_BLK_S_UNSUPP;
+	if (!nr || nr > BLOCK_RANGE_MAX ||
+	    !inside(block, le64_to_cpu(range.sector), nr))
+		return VIRTIO_BLK_S_IOERR;
+	req->pos = le64_to_cpu(range.sector) << BLOCK_SECTOR_SHIFT;
+	req->len = (u64)nr << BLOCK_SECTOR_SHIFT;
+	return VIRTIO_BLK_S_OK;
+}
+
+static void range_request(struct request *req, struct iov_iter *out,
+			  int feature)
+{
+	u8 status = VIRTIO_BLK_S_UNSUPP;
+
+	if (kiln_virtio_has(req->queue->dev, feature))
+		status = take_range(req, out);
+	if (status == VIRTIO_BLK_S_OK)
+		start_waiting(req);
+	else
+		give_back(req, status);
+}
+
+static void flush_request(struct request *req)
+{
+	if (kiln_virtio_has(req->queue->dev, VIRTIO_BLK_F_FLUSH))
+		start_waiting(req);
+	else
+		give_back(req, VIRTIO_BLK_S_UNSUPP);
+}
+
+static void id_request(struct request *req)
+{
+	const struct kiln_vring_chain *chain = &req->chain;
+	struct block *block = block_of(req);
+	size_t len = min_t(u64, chain->in_len - 1, BLOCK_ID_LEN);
+	struct iov_iter to;
+
+	iov_iter_init(&to, ITER_DEST, chain->iov + chain->nr_out, chain->nr_in,
+		      chain->in_len);
+	give_back(req, copy_to_iter(block->args.id, len, &to) == len ?
+		  VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+}
+
+/* ------------------------------------------------------------- all requests */
+
+static struct request *new_request(struct kiln_queue *queue,
+				   const struct kiln_vring_chain *chain)
+{
+	const struct iovec *last = chain->iov + chain->nr_out + chain->nr_in - 1;
+	struct pool *pool = queue->priv;
+	struct request *req = pool->free;
+
+	pool->free = req->next;
+	req->chain = *chain;
+	req->status = last->iov_base + last->iov_len - 1;
+	req->iocb.ki_flags = 0;
+	return req;
+}
+
+static void unpop(struct request *req)
+{
+	struct kiln_queue *queue = req->queue;
+	struct pool *pool = queue->priv;
+
+	kiln_queue_unpop(queue, &req->chain);
+	req->next = pool->free;
+	pool->free = req;
+}
+
+/* Return false to have the chain served by the worker. */
+static bool dispatch(struct request *req, u64 sector, struct iov_iter *out)
+{
+	switch (req->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_OUT:
+		if (read_write(req, sector))
+			return true;
+		unpop(req);
+		return false;
+	case VIRTIO_BLK_T_FLUSH:
+		flush_request(req);
+		return true;
+	case VIRTIO_BLK_T_GET_ID:
+		id_request(req);
+		return true;
+	case VIRTIO_BLK_T_DISCARD:
+		range_request(req, out, VIRTIO_BLK_F_DISCARD);
+		return true;
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		range_request(req, out, VIRTIO_BLK_F_WRITE_ZEROES);
+		return true;
+	default:
+		give_back(req, VIRTIO_BLK_S_UNSUPP);
+		return true;
+	}
+}
+
+/* A chain that is no request: the driver is told on another way. */
+static bool refuse(struct kiln_queue *queue,
+		   const struct kiln_vring_chain *chain, int error,
+		   const char *cause)
+{
+	kiln_queue_push(queue, chain, 0);
+	kiln_virtio_break(queue, error, cause);
+	return true;
+}
+
+static bool serve_one(struct kiln_queue *queue,
+		      const struct kiln_vring_chain *chain)
+{
+	struct virtio_blk_outhdr header;
+	struct request *req;
+	struct iov_iter out;
+
+	if (chain->out_len < sizeof(header))
+		return refuse(queue, chain, -EINVAL,
+			      "a block request has no header");
+	if (!chain->in_len)
+		return refuse(queue, chain, -EINVAL,
+			      "a block request has no room for its status");
+	iov_iter_init(&out, ITER_SOURCE, chain->iov, chain->nr_out,
+		      chain->out_len);
+	if (!copy_from_iter_full(&header, sizeof(header), &out))
+		return refuse(queue, chain, -EFAULT,
+			      "the header of a block request cannot be read");
+	req = new_request(queue, chain);
+	req->type = le32_to_cpu(header.type);
+	return dispatch(req, le64_to_cpu(header.sector), &out);
+}
+
+static bool block_serve(struct kiln_queue *queue, unsigned int *budget)
+{
+	struct block *block = queue->dev->priv;
+	struct kiln_vring_chain chain;
+	u64 ns;
+
+	for (; *budget; --*budget) {
+		ns = max(kiln_limit_delay(&block->iops),
+			 kiln_limit_delay(&block->bps));
+		if (unlikely(ns)) {
+			kiln_queue_wait(queue, ns);
+			return false;
+		}
+		if (!kiln_queue_pop(queue, &chain))
+			return false;
+		kiln_limit_charge(&block->iops, 1);
+		if (!serve_one(queue, &chain))
+			return true;
+	}
+	return true;
+}
+
+static void block_complete(struct kiln_queue *queue, struct llist_node *list)
+{
+	struct request *req, *next;
+
+	llist_for_each_entry_safe(req, next, list, node) {
+		if (req->type == VIRTIO_BLK_T_IN || is_write(req))
+			arrived(req, req->result);
+		else
+			give_back(req, status_of(req, req->result));
+	}
+}
+
+/* ------------------------------------------------------------------- life */
+
+static int block_create(struct kiln_virtio *dev)
+{
+	struct block *block = kzalloc(sizeof(*block), GFP_KERNEL_ACCOUNT);
+
+	if (!block)
+		return -ENOMEM;
+	kiln_limit_init(&block->iops);
+	kiln_limit_init(&block->bps);
+	dev->priv = block;
+	return 0;
+}
+
+static void block_destroy(struct kiln_virtio *dev)
+{
+	u32 i;
+
+	for (i = 0; i < dev->nr_queues; i++)
+		kvfree(dev->queues[i].priv);
+	kiln_block_drop(dev->priv);
+	kfree(dev->priv);
+}
+
+static int block_start(struct kiln_virtio *dev)
+{
+	const struct block *block = dev->priv;
+
+	return block->file ? 0 : -ENXIO;
+}
+
+static struct pool *make_pool(struct kiln_queue *queue, u32 nr)
+{
+	struct pool *pool;
+	u32 i;
+
+	pool = kvzalloc(struct_size(pool, requests, nr), GFP_KERNEL_ACCOUNT);
+	if (!pool)
+		return NULL;
+	pool->nr = nr;
+	for (i = 0; i < nr; i++) {
+		pool->requests[i].queue = queue;
+		pool->requests[i].next = pool->free;
+		pool->free = &pool->requests[i];
+	}
+	return pool;
+}
+
+static int block_start_queue(struct kiln_queue *queue)
+{
+	const struct block *block = queue->dev->priv;
+	struct pool *pool = queue->priv;
+
+	if (!pool || pool->nr != queue->ring.num) {
+		pool = make_pool(queue, queue->ring.num);
+		if (!pool)
+			return -ENOMEM;
+		kvfree(queue->priv);
+		queue->priv = pool;
+	}
+	WRITE_ONCE(queue->inline_ok, !!(block->file->f_mode & FMODE_NOWAIT));
+	return 0;
+}
+
+/* The driver switches the cache (§5.2.5.2). */
+static int block_write_config(struct kiln_virtio *dev, u32 off, const u8 *buf,
+			      u32 len)
+{
+	struct virtio_blk_config *config = (void *)dev->config;
+
+	if (off != offsetof(struct virtio_blk_config, wce) || len != 1 ||
+	    *buf > 1 || !kiln_virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
+		return -EINVAL;
+	WRITE_ONCE(config->wce, *buf);
+	return 0;
+}
+
+static long block_ioctl(struct kiln_virtio *dev, unsigned int cmd,
+			void __user *user)
+{
+	return cmd == KILN_VIRTIO_SET_BLOCK ? kiln_block_set(dev, user) :
+					      -ENOTTY;
+}
+
+int kiln_virtio_setup(void)
+{
+	waiting = alloc_workqueue("kiln-block", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	return waiting ? 0 : -ENOMEM;
+}
+
+void kiln_virtio_exit(void)
+{
+	destroy_workqueue(waiting);
+}
+
+const struct kiln_virtio_ops kiln_virtio_block = {
+	.id = VIRTIO_ID_BLOCK,
+	.name = "blk",
+	.min_queues = 1,
+	.max_queues = 64,
+	.features = 0,
+	.config_size = BLOCK_CONFIG_SIZE,
+	.iov_max = 2 * (BLOCK_SEG_MAX + 2),
+	.create = block_create,
+	.destroy = block_destroy,
+	.offered = kiln_block_offered,
+	.start = block_start,
+	.start_queue = block_start_queue,
+	.serve = block_serve,
+	.complete = block_complete,
+	.write_config = block_write_config,
+	.ioctl = block_ioctl,
+};

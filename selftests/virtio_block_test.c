@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The block device (virtio 1.2 §5.2), served by the kernel, on a file in memory and, where the machine has one that may be
+ * written over, on a disk with O_DIRECT: KILN_TEST_DISK, or /dev/vda, /dev/ram0.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_blk.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "virtio.h"
+
+#define DOORBELL	0xd0000000UL
+#define VECTOR		0x52
+#define SIZE		(4UL << 20)	/* of the file; disks are at least as large */
+#define SECTORS		(SIZE / 512)
+
+#define HEADER		(VIRTIO_DATA)		/* 16 bytes each */
+#define STATUS		(VIRTIO_DATA + 0x1000)	/* a byte each */
+#define TABLE		(VIRTIO_DATA + 0x2000)
+#define DATA		(VIRTIO_DATA + 0x10000)
+#define UNTOUCHED	0xee
+
+struct header {
+	uint32_t type, reserved;
+	uint64_t sector;
+};
+
+struct range {
+	uint64_t sector;
+	uint32_t n, flags;
+};
+
+FIXTURE(block) {
+	struct vcpu *vcpu;
+	struct vm *vm;
+	struct virtio v;
+	int file;
+	struct kiln_virtio_block back;
+};
+
+FIXTURE_VARIANT(block) {
+	uint64_t features;
+	bool disk;
+	int flags;		/* of open */
+};
+
+#define FILES V1 | BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_DISCARD) | BIT64(VIRTIO_BLK_F_WRITE_ZEROES)
+
+FIXTURE_VARIANT_ADD(block, split_on_a_file) { .features = FILES };
+FIXTURE_VARIANT_ADD(block, packed_on_a_file) { .features = FILES | PACKED | EVENT_IDX | INDIRECT };
+FIXTURE_VARIANT_ADD(block, split_on_a_disk) { .features = V1 | BIT64(VIRTIO_BLK_F_FLUSH), .disk = true, .flags = O_DIRECT };
+FIXTURE_VARIANT_ADD(block, packed_on_a_cached_disk) { .features = V1 | BIT64(VIRTIO_BLK_F_FLUSH) | PACKED, .disk = true };
+
+static const char *disk(void)
+{
+	static const char *const disks[] = { "/dev/vda", "/dev/ram0" };
+	const char *path = getenv("KILN_TEST_DISK");
+
+	if (path)
+		return path;
+	for (size_t i = 0; i < sizeof(disks) / sizeof(*disks); i++)
+		if (!access(disks[i], W_OK))
+			return disks[i];
+	return NULL;
+}
+
+/* ---- a guest: reads 8 sectors, writes them elsewhere, flushes ---- */
+
+static struct ring ring __guest_data;
+
+static __guest void request(uint32_t type, uint64_t sector, uint64_t data, uint32_t len)
+{
+	volatile struct header *h = (void *)HEADER;
+	uint32_t id, written = 0, n = guest_count[VECTOR];
+	struct ring_piece p[3] = { { HEADER, 16, false } };
+	unsigned int pieces = 1;
+
+	h->type = type;
+	h->sector = sector;
+	*(volatile uint8_t *)STATUS = UNTOUCHED;
+	if (len) {
+		p[pieces].addr = data;
+		p[pieces].len = len;
+		p[pieces++].in = type == VIRTIO_BLK_T_IN;
+	}
+	p[pieces].addr = STATUS;
+	p[pieces].len = 1;
+	p[pieces++].in = true;
+	ring_add(&ring, p, pieces);
+	*(volatile uint16_t *)DOORBELL = 0;
+	for (;;) {
+		cli();
+		if (guest_count[VECTOR] != n)
+			break;
+		sti_hlt();
+	}
+	guest_assert(ring_collect(&ring, &id, &written));
+	guest_expect(VIRTIO_BLK_S_OK, *(volatile uint8_t *)STATUS);
+	guest_expect(1 + (type == VIRTIO_BLK_T_IN ? len : 0), written);
+}
+
+static __guest void copies_sectors(void)
+{
+	apic_enable();
+	guest_handlers[VECTOR] = count_trap_eoi;
+	for (uint64_t i = 0; i < 20; i++) {
+		request(VIRTIO_BLK_T_IN, i * 8, DATA, 4096);
+		request(VIRTIO_BLK_T_OUT, 1000 + i * 8, DATA, 4096);
+	}
+	request(VIRTIO_BLK_T_FLUSH, 0, 0, 0);
+	guest_done();
+}
+
+/* ---- the host's side ---- */
+
+static int memory_file(void)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, SIZE))
+		die("memfd: %s", strerror(errno));
+	return fd;
+}
+
+FIXTURE_SETUP(block)
+{
+	if (!device_is_kiln())
+		SKIP(_exit(255), "%s is not kiln", device_path());
+	if (variant->disk) {
+		if (!disk())
+			SKIP(_exit(255), "no disk that may be written over: set KILN_TEST_DISK");
+		self->file = open(disk(), O_RDWR | O_CLOEXEC | variant->flags);
+	} else {
+		self->file = memory_file();
+	}
+	ASSERT_LE(0, self->file);
+	self->vcpu = vm_create_one(VM_IRQCHIP, copies_sectors);
+	self->vm = self->vcpu->vm;
+	self->v = virtio_create(self->vm, VIRTIO_ID_BLOCK, 1);
+	self->back = (struct kiln_virtio_block){ .fd = self->file, .flags = KILN_BLOCK_WRITEBACK, .sectors = SECTORS,
+						 .id = "twenty bytes of name" };
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+}
+
+FIXTURE_TEARDOWN(block)
+{
+	virtio_destroy(&self->v);
+	vm_destroy(self->vm);
+	close(self->file);
+}
+
+static uint8_t *at(struct vm *vm, uint64_t gpa)
+{
+	return vm->ram + gpa;
+}
+
+/* Fill with what tells the place. */
+static void pattern(uint8_t *p, size_t n, uint32_t seed)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = seed + i * 7 + (i >> 9) * 13;
+}
+
+/* Puts request number @n with one piece of data onto the ring. */
+static void put(struct virtio *v, unsigned int n, uint32_t type, uint64_t sector, uint64_t data, uint32_t len)
+{
+	struct ring_piece p[3] = { { HEADER + n * 16, 16, false }, { data, len, type == VIRTIO_BLK_T_IN ||
+								      type == VIRTIO_BLK_T_GET_ID } };
+	struct header h = { .type = type, .sector = sector };
+
+	memcpy(at(v->vm, HEADER + n * 16), &h, sizeof(h));
+	*at(v->vm, STATUS + n) = UNTOUCHED;
+	p[len ? 2 : 1] = (struct ring_piece){ STATUS + n, 1, true };
+	ring_add(&v->ring[0], p, len ? 3 : 2);
+}
+
+/* One request, its status. */
+static int finish(struct virtio *v, uint32_t type, uint64_t sector, uint64_t data, uint32_t len)
+{
+	put(v, 0, type, sector, data, len);
+	virtio_finish(v, 0, NULL);
+	return *at(v->vm, STATUS);
+}
+
+static struct virtio_blk_config config(struct virtio *v)
+{
+	union {
+		struct vhost_vdpa_config head;
+		uint8_t bytes[sizeof(struct vhost_vdpa_config) + sizeof(struct virtio_blk_config)];
+	} c = { .head = { .len = offsetof(struct virtio_blk_config, unused1) + 3 } };
+	struct virtio_blk_config config = { 0 };
+	int r = xioctl(v->fd, VHOST_VDPA_GET_CONFIG, &c);
+
+	if (r)
+		die("VHOST_VDPA_GET_CONFIG: %s", strerror(-r));
+	memcpy(&config, c.head.buf, c.head.len);
+	return config;
+}
+
+TEST_F(block, what_is_written_is_read)
+{
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (uint32_t len = 512; len <= 65536; len *= 2) {
+		pattern(at(self->vm, DATA), len, len / 512);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 100, DATA, len));
+		memset(at(self->vm, DATA + 0x20000), 0, len + 1);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 100, DATA + 0x20000, len));
+		ASSERT_EQ(0, memcmp(at(self->vm, DATA), at(self->vm, DATA + 0x20000), len));
+		EXPECT_EQ(0, *at(self->vm, DATA + 0x20000 + len));
+	}
+}
+
+TEST_F(block, it_is_on_the_file)
+{
+	static uint8_t page[4096] __attribute__((aligned(4096)));
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	pattern(at(self->vm, DATA), 4096, 77);
+	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 8, DATA, 4096));
+	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_FLUSH, 0, 0, 0));
+	ASSERT_EQ(4096, pread(self->file, page, 4096, 4096));
+	EXPECT_EQ(0, memcmp(at(self->vm, DATA), page, 4096));
+}
+
+TEST_F(block, pieces_of_a_request_keep_their_order)
+{
+	struct header h = { .type = VIRTIO_BLK_T_IN, .sector = 16 };
+	struct ring_piece p[12] = { { HEADER, 16, false } };
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	pattern(at(self->vm, DATA), 10 * 512, 3);
+	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 16, DATA, 10 * 512));
+	memcpy(at(self->vm, HEADER), &h, sizeof(h));
+	for (int i = 0; i < 10; i++)
+		p[1 + i] = (struct ring_piece){ DATA + 0x10000 + (9 - i) * 0x1000, 512, true };
+	p[11] = (struct ring_piece){ STATUS, 1, true };
+	*at(self->vm, STATUS) = UNTOUCHED;
+	if (variant->features & INDIRECT)
+		ring_add_indirect(&self->v.ring[0], TABLE, p, 12);
+	else
+		ring_add(&self->v.ring[0], p, 12);
+	EXPECT_EQ(10 * 512 + 1, virtio_finish(&self->v, 0, NULL));
+	EXPECT_EQ(VIRTIO_BLK_S_OK, *at(self->vm, STATUS));
+	for (int i = 0; i < 10; i++)
+		EXPECT_EQ(0, memcmp(at(self->vm, DATA + i * 512), at(self->vm, DATA + 0x10000 + (9 - i) * 0x1000), 512));
+}
+
+TEST_F(block, many_requests_at_once_come_back_each_with_its_data)
+{
+	uint32_t id, len, left = 16;
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (int round = 0; round < 10; round++) {
+		for (int i = 0; i < 16; i++) {
+			pattern(at(self->vm, DATA + i * 0x1000), 4096, i + round);
+			put(&self->v, i, VIRTIO_BLK_T_OUT, i * 8, DATA + i * 0x1000, 4096);
+		}
+		virtio_kick(&self->v, 0);
+		for (left = 16; left;) {
+			if (ring_collect(&self->v.ring[0], &id, &len))
+				left--;
+			else
+				usleep(100);
+		}
+		for (int i = 0; i < 16; i++) {
+			ASSERT_EQ(VIRTIO_BLK_S_OK, *at(self->vm, STATUS + i));
+			put(&self->v, i, VIRTIO_BLK_T_IN, i * 8, DATA + 0x20000 + i * 0x1000, 4096);
+		}
+		virtio_kick(&self->v, 0);
+		for (left = 16; left;) {
+			if (ring_collect(&self->v.ring[0], &id, &len))
+				left--;
+			else
+				usleep(100);
+		}
+		ASSERT_EQ(0, memcmp(at(self->vm, DATA), at(self->vm, DATA + 0x20000), 0x10000));
+	}
+}
+
+TEST_F(block, beyond_the_end_nothing_is_read_or_written)
+{
+	static const struct {
+		uint64_t sector;
+		uint32_t len;
+	} beyond[] = {
+		{ SECTORS, 512 }, { SECTORS - 1, 1024 }, { ~0ULL, 512 }, { ~0ULL - 1, 2048 }, { 1ULL << 55, 512 },
+		{ 0x7fffffffffffffULL, 4096 }, { 0, 100 }, { 0, 513 },
+	};
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (size_t i = 0; i < sizeof(beyond) / sizeof(*beyond); i++) {
+		EXPECT_EQ(VIRTIO_BLK_S_IOERR, finish(&self->v, VIRTIO_BLK_T_IN, beyond[i].sector, DATA, beyond[i].len));
+		EXPECT_EQ(VIRTIO_BLK_S_IOERR, finish(&self->v, VIRTIO_BLK_T_OUT, beyond[i].sector, DATA, beyond[i].len));
+	}
+	EXPECT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, SECTORS - 1, DATA, 512));
+}
+
+TEST_F(block, unknown_requests_are_not_supported)
+{
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	EXPECT_EQ(VIRTIO_BLK_S_UNSUPP, finish(&self->v, 77, 0, DATA, 512));
+	EXPECT_EQ(VIRTIO_BLK_S_UNSUPP, finish(&self->v, VIRTIO_BLK_T_SCSI_CMD, 0, 0, 0));
+	EXPECT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_FLUSH, 0, 0, 0));
+}
+
+TEST_F(block, the_id_is_told)
+{
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	memset(at(self->vm, DATA), 0, 32);
+	EXPECT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_GET_ID, 0, DATA, 20));
+	EXPECT_EQ(0, memcmp("twenty bytes of name\0", at(self->vm, DATA), 21));
+}
+
+TEST_F(block, zeroes_and_discards)
+{
+	struct range *r = (void *)at(self->vm, DATA);
+	uint8_t *data = at(self->vm, DATA + 0x1000);
+
+	if (!(variant->features & BIT64(VIRTIO_BLK_F_DISCARD)))
+		SKIP(return, "this disk need not be able to");
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (uint32_t flags = 0; flags < 3; flags++) {
+		pattern(data, 0x4000, flags);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 0, DATA + 0x1000, 0x4000));
+		*r = (struct range){ .sector = 9, .n = 14, .flags = flags & 1 };
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, flags < 2 ? VIRTIO_BLK_T_WRITE_ZEROES : VIRTIO_BLK_T_DISCARD, 0,
+						  DATA, sizeof(*r)));
+		memset(data + 9 * 512, 0, 14 * 512);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 0, DATA + 0x8000, 0x4000));
+		EXPECT_EQ(0, memcmp(data, at(self->vm, DATA + 0x8000), 0x4000));
+	}
+}
+
+TEST_F(block, ranges_are_checked)
+{
+	static const struct {
+		struct range range;
+		uint32_t type;
+		int status;
+	} bad[] = {
+		{ { SECTORS, 1, 0 }, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_IOERR },
+		{ { SECTORS - 1, 2, 0 }, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_S_IOERR },
+		{ { ~0ULL, 2, 0 }, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_IOERR },
+		{ { 0, 0, 0 }, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_IOERR },
+		{ { 0, ~0U, 0 }, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_S_IOERR },
+		{ { 0, 1, 1 }, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_UNSUPP },
+		{ { 0, 1, 2 }, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_S_UNSUPP },
+	};
+
+	if (!(variant->features & BIT64(VIRTIO_BLK_F_DISCARD)))
+		SKIP(return, "this disk need not be able to");
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		memcpy(at(self->vm, DATA), &bad[i].range, sizeof(bad[i].range));
+		EXPECT_EQ(bad[i].status, finish(&self->v, bad[i].type, 0, DATA, sizeof(bad[i].range)))
+			TH_LOG("range %zu", i);
+	}
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, finish(&self->v, VIRTIO_BLK_T_DISCARD, 0, DATA, 15));
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, finish(&self->v, VIRTIO_BLK_T_DISCARD, 0, DATA, 32));
+}
+
+TEST_F(block, a_read_only_disk_is_not_written)
+{
+	uint64_t features;
+
+	self->back.flags = KILN_BLOCK_RO;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	ASSERT_IOCTL(0, self->v.fd, VHOST_GET_FEATURES, &features);
+	EXPECT_EQ(BIT64(VIRTIO_BLK_F_RO), features & (BIT64(VIRTIO_BLK_F_RO) | BIT64(VIRTIO_BLK_F_DISCARD) |
+						      BIT64(VIRTIO_BLK_F_WRITE_ZEROES) | BIT64(VIRTIO_BLK_F_FLUSH) |
+						      BIT64(VIRTIO_BLK_F_CONFIG_WCE)));
+	ASSERT_EQ(0, virtio_start(&self->v, V1 | BIT64(VIRTIO_BLK_F_RO) | (variant->features & PACKED)));
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, finish(&self->v, VIRTIO_BLK_T_OUT, 0, DATA, 512));
+	EXPECT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 0, DATA, 512));
+}
+
+TEST_F(block, the_configuration_says_what_it_is)
+{
+	struct virtio_blk_config c;
+
+	self->back.block_size = 1024;
+	self->back.physical_block_size = 8192;
+	self->back.sectors = 1000;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	c = config(&self->v);
+	EXPECT_EQ(1000, c.capacity);
+	EXPECT_EQ(1024, c.blk_size);
+	EXPECT_EQ(3, c.physical_block_exp);
+	EXPECT_EQ(126, c.seg_max);
+	EXPECT_EQ(1, c.wce);
+	EXPECT_EQ(1, c.num_queues);
+	EXPECT_EQ(1, c.max_discard_seg);
+	self->back.sectors = 0;
+	self->back.block_size = self->back.physical_block_size = 0;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	c = config(&self->v);
+	EXPECT_LE(SECTORS, c.capacity);
+	EXPECT_EQ(512, c.blk_size);
+}
+
+TEST_F(block, the_driver_switches_the_cache)
+{
+	union {
+		struct vhost_vdpa_config head;
+		uint8_t bytes[sizeof(struct vhost_vdpa_config) + 1];
+	} c = { .head = { .off = offsetof(struct virtio_blk_config, wce), .len = 1 } };
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | BIT64(VIRTIO_BLK_F_CONFIG_WCE)));
+	EXPECT_IOCTL(0, self->v.fd, VHOST_VDPA_SET_CONFIG, &c);
+	EXPECT_EQ(0, config(&self->v).wce);
+	EXPECT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 0, DATA, 4096));
+	c.head.buf[0] = 1;
+	EXPECT_IOCTL(0, self->v.fd, VHOST_VDPA_SET_CONFIG, &c);
+	EXPECT_EQ(1, config(&self->v).wce);
+	c.head.buf[0] = 2;
+	EXPECT_IOCTL(-EINVAL, self->v.fd, VHOST_VDPA_SET_CONFIG, &c);
+	c.head.buf[0] = 0;
+	c.head.off--;
+	EXPECT_IOCTL(-EINVAL, self->v.fd, VHOST_VDPA_SET_CONFIG, &c);
+}
+
+TEST_F(block, requests_without_header_or_status_break_it)
+{
+	struct ring_piece no_header[2] = { { HEADER, 15, false }, { STATUS, 1, true } };
+	struct ring_piece no_status[1] = { { HEADER, 16, false } };
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	ring_add(&self->v.ring[0], no_header, 2);
+	virtio_kick(&self->v, 0);
+	for (int i = 0; i < 5000 && !*virtio_broken(&self->v); i++)
+		usleep(1000);
+	EXPECT_STREQ("a block request has no header", virtio_broken(&self->v));
+	ASSERT_EQ(0, virtio_status(&self->v, 0));
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	ring_add(&self->v.ring[0], no_status, 1);
+	virtio_kick(&self->v, 0);
+	for (int i = 0; i < 5000 && !*virtio_broken(&self->v); i++)
+		usleep(1000);
+	EXPECT_STREQ("a block request has no room for its status", virtio_broken(&self->v));
+	ASSERT_EQ(0, virtio_status(&self->v, 0));
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	EXPECT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 0, DATA, 512));
+}
+
+TEST_F(block, a_guest_reads_and_writes_by_doorbell_and_message)
+{
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (int i = 0; i < 20; i++) {
+		pattern(at(self->vm, DATA), 4096, i);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, i * 8, DATA, 4096));
+	}
+	ASSERT_EQ(0, virtio_status(&self->v, 0));
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	ASSERT_EQ(0, virtio_doorbell(&self->v, 0, DOORBELL, 0));
+	ASSERT_EQ(0, virtio_msi(&self->v, 0, VECTOR, KILN_VIRTIO_MSI_ENABLE));
+	ring_init(&GUEST(self->vm, ring), 0, VIRTIO_RING(0), VIRTIO_NUM, variant->features & PACKED,
+		  variant->features & EVENT_IDX);
+	ASSERT_DONE(self->vcpu);
+	ASSERT_EQ(0, virtio_status(&self->v, 0));
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (int i = 0; i < 20; i++) {
+		pattern(at(self->vm, DATA), 4096, i);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 1000 + i * 8, DATA + 0x1000, 4096));
+		ASSERT_EQ(0, memcmp(at(self->vm, DATA), at(self->vm, DATA + 0x1000), 4096));
+	}
+}
+
+static long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+TEST_F(block, limits_hold_and_change_under_way)
+{
+	long start;
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	self->back.iops = 100;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	start = now_ms();
+	for (int i = 0; i < 60; i++)
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 0, DATA, 512));
+	EXPECT_LE(450, now_ms() - start);
+	self->back.iops = 0;
+	self->back.bps = 1 << 20;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	start = now_ms();
+	for (int i = 0; i < 12; i++)
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 0, DATA, 65536));
+	EXPECT_LE(500, now_ms() - start);
+	self->back.flags ^= KILN_BLOCK_WRITEBACK;
+	EXPECT_IOCTL(-EBUSY, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	self->back.fd = -1;
+	EXPECT_IOCTL(-EBUSY, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+}
+
+/* ---- without variants ---- */
+
+static struct virtio device(struct vm **vm)
+{
+	struct virtio v;
+
+	*vm = vm_create(VM_IRQCHIP);
+	v = virtio_create(*vm, VIRTIO_ID_BLOCK, 1);
+	return v;
+}
+
+TEST(a_file_that_ends_early_is_an_error)
+{
+	struct kiln_virtio_block back = { .fd = memory_file() };
+	struct virtio v;
+	struct vm *vm;
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	v = device(&vm);
+	ASSERT_IOCTL(0, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	ASSERT_EQ(0, virtio_start(&v, V1));
+	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&v, VIRTIO_BLK_T_IN, 8, DATA, 4096));
+	ASSERT_EQ(0, ftruncate(back.fd, 6000));
+	EXPECT_EQ(VIRTIO_BLK_S_IOERR, finish(&v, VIRTIO_BLK_T_IN, 8, DATA, 4096));
+	EXPECT_EQ(VIRTIO_BLK_S_OK, finish(&v, VIRTIO_BLK_T_IN, 0, DATA, 4096));
+}
+
+TEST(back_ends_are_checked)
+{
+	static const struct {
+		struct kiln_virtio_block back;
+		int error;
+	} bad[] = {
+		{ { .flags = 4 }, -EINVAL },
+		{ { .reserved = { [4] = 1 } }, -EINVAL },
+		{ { .block_size = 256 }, -EINVAL },
+		{ { .block_size = 768 }, -EINVAL },
+		{ { .block_size = 8192 }, -EINVAL },
+		{ { .physical_block_size = 1000 }, -EINVAL },
+		{ { .block_size = 4096, .physical_block_size = 512 }, -EINVAL },
+		{ { .sectors = SECTORS + 1 }, -EINVAL },
+	};
+	struct kiln_virtio_block back;
+	struct virtio v;
+	struct vm *vm;
+	int file, pipes[2], readable, writable;
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	v = device(&vm);
+	file = memory_file();
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		back = bad[i].back;
+		back.fd = file;
+		EXPECT_IOCTL(bad[i].error, v.fd, KILN_VIRTIO_SET_BLOCK, &back)
+			TH_LOG("back end %zu", i);
+	}
+	ASSERT_EQ(0, pipe(pipes));
+	readable = open("/proc/self/exe", O_RDONLY);
+	writable = open("/tmp/virtio-block", O_WRONLY | O_CREAT, 0600);
+	back = (struct kiln_virtio_block){ .fd = pipes[0] };
+	EXPECT_IOCTL(-EINVAL, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	back.fd = vm->fd;
+	EXPECT_IOCTL(-EINVAL, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	back.fd = 1000;
+	EXPECT_IOCTL(-EBADF, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	back.fd = readable;
+	EXPECT_IOCTL(-EBADF, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	back.flags = KILN_BLOCK_RO;
+	EXPECT_IOCTL(0, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	back.fd = writable;
+	EXPECT_IOCTL(-EBADF, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	EXPECT_IOCTL(-EFAULT, v.fd, KILN_VIRTIO_SET_BLOCK, NULL);
+	back.fd = -1;
+	EXPECT_IOCTL(0, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	/* Without one it does not start. */
+	ASSERT_IOCTL(0, v.fd, VHOST_SET_FEATURES, &(uint64_t){ V1 });
+	ASSERT_EQ(0, virtio_status(&v, READY));
+	EXPECT_EQ(-ENXIO, virtio_status(&v, RUNNING));
+	EXPECT_EQ(READY, virtio_get_status(&v));
+}
+
+TEST_HARNESS_MAIN
