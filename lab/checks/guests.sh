@@ -20,6 +20,10 @@ amd dev stock-6.12 1
 amd debug stock 2
 END
 
+for cpu in $BACKENDS; do
+	check "guest/$cpu-disk" "build/module-stock build/launcher kernel/stock" check_guest_disk "$cpu"
+done
+
 # check_guest CPU HOST GUEST CPUS
 check_guest() {
 	local guest release log=$LOGS/${CHECK_NAME//\//.}.txt status
@@ -42,4 +46,90 @@ guest_memory() {
 	local mib
 	mib=$(sed -n 's/^memory: \([0-9]*\) MiB$/\1/p' "$1")
 	[ "${mib:-0}" -gt 400 ] && [ "$mib" -le 512 ]
+}
+
+# What Debian's kernel has as modules and needs for a root file system on a virtio disk.
+DISK_MODULES="virtio_pci virtio_blk virtio_rng ext4 crc32c_generic"
+
+# disk_initrd KERNEL_DIR: prints the path of an initrd that does what Debian's does: modules, then root= of the
+# command line.
+disk_initrd() {
+	local initrd=$BUILD/lab/disk.cpio tree
+	tree=$(mktemp -d)
+	mkdir -p "$tree"/{proc,sys,dev,root,lib/modules/"$(cat "$1/release")"}
+	put_busybox "$tree"
+	IMAGE_MODULES=$DISK_MODULES add_modules "$1" "$tree" >&2
+	cat >"$tree/init" <<-'END'
+		#!/bin/sh
+		mount -t proc proc /proc
+		mount -t sysfs sysfs /sys
+		mount -t devtmpfs dev /dev
+		for device in /sys/bus/pci/devices/*; do
+			modprobe -q "$(cat "$device/modalias")"
+		done
+		for device in /sys/bus/virtio/devices/*; do
+			modprobe -q "$(cat "$device/modalias")"
+		done
+		modprobe ext4
+		modprobe -q crc32c_generic
+		mount "$(sed 's/.*root=\([^ ]*\).*/\1/' /proc/cmdline)" /root || poweroff -f
+		mount -o move /dev /root/dev
+		exec switch_root /root /sbin/init
+	END
+	chmod 755 "$tree/init"
+	pack "$tree" >"$initrd.$$" && mv "$initrd.$$" "$initrd"
+	rm -rf "$tree"
+	echo "$initrd"
+}
+
+# disk_image: prints the path of an ext4 image whose /sbin/init says what it runs on, writes, and powers off.
+disk_image() {
+	local image=$BUILD/lab/disk.img tree
+	tree=$(mktemp -d)
+	mkdir -p "$tree"/{proc,sys,dev,sbin}
+	put_busybox "$tree"
+	rm -f "$tree/sbin/init"
+	cat >"$tree/sbin/init" <<-'END'
+		#!/bin/sh
+		mount -t proc proc /proc
+		mount -t sysfs sysfs /sys
+		mount -o remount,rw / || echo "cannot be remounted"
+		echo "boots: $(cat /boots 2>/dev/null)"
+		sed -n 's|^\(/dev/[^ ]*\) / \(ext4\) \(r.\),.*|root: \1 \2 \3|p' /proc/mounts
+		echo "rng: $(cat /sys/class/misc/hw_random/rng_current)"
+		echo "complaints: $(dmesg -r | grep -E '^<[0-4]>' | grep -ciE 'pci|virtio|vda|ext4')"
+		dd if=/dev/urandom of=/data bs=64k count=32 conv=fsync 2>/dev/null
+		md5sum /data >/sum
+		sync
+		echo 3 >/proc/sys/vm/drop_caches
+		md5sum -c /sum
+		echo x >>/boots
+		mount -o remount,ro /
+		poweroff -f
+	END
+	chmod 755 "$tree/sbin/init"
+	rm -f "$image"
+	truncate -s 16M "$image"
+	mkfs.ext4 -q -d "$tree" "$image" >&2 || die "mkfs.ext4 failed: package e2fsprogs"
+	rm -rf "$tree"
+	echo "$image"
+}
+
+# check_guest_disk CPU: Debian's kernel with root=/dev/vda, twice from the same image.
+check_guest_disk() {
+	local dir log=$LOGS/${CHECK_NAME//\//.}.txt status release
+	dir=$(kernel_dir stock)
+	release=$(cat "$dir/release")
+	"$LAB/vm" --cpu "$1" --kernel stock --timeout 1800 \
+		--add "$dir/vmlinuz:/guest/vmlinuz" --add "$(disk_initrd "$dir"):/guest/initrd" --add "$(disk_image):/guest/disk" -- \
+		sh -c 'run() { kiln run --kernel /guest/vmlinuz --initrd /guest/initrd --cpus 2 --disk /guest/disk,queues=2 \
+			--append "console=ttyS0 panic=-1 root=/dev/vda"; }; run && run' | tr -d '\r' | tee "$log"
+	status=${PIPESTATUS[0]}
+	expect "$CHECK_NAME: powers off with status 0, twice" test "$status" = 0
+	expect "$CHECK_NAME: $release is booted twice" test "$(grep -c "Linux version $release " "$log")" = 2
+	expect "$CHECK_NAME: its root is the disk" test "$(grep -cx 'root: /dev/vda ext4 rw' "$log")" = 2
+	expect "$CHECK_NAME: what was written is read, twice" test "$(grep -cx '/data: OK' "$log")" = 2
+	expect "$CHECK_NAME: the second run finds what the first wrote" grep -qx 'boots: x' "$log"
+	expect "$CHECK_NAME: the rng is found" test "$(grep -cx 'rng: virtio_rng.0' "$log")" = 2
+	expect "$CHECK_NAME: the kernel complains of nothing" test "$(grep -cx 'complaints: 0' "$log")" = 2
 }

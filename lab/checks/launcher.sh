@@ -12,6 +12,9 @@ done
 for cpu in $BACKENDS; do
 	check "launcher/devices-$cpu" "build/module-dev build/launcher" check_launcher_devices "$cpu"
 done
+for cpu in $BACKENDS; do
+	check "launcher/disks-$cpu" "build/module-dev build/launcher" check_launcher_disks "$cpu"
+done
 check launcher/devices-kvm "kernel/dev build/launcher" check_launcher_devices_kvm amd
 
 check_launcher_unit() {
@@ -77,4 +80,15 @@ check_launcher_devices() {
 check_launcher_devices_kvm() {
 	local cpu=$1
 	devices_guest kvm "modprobe kvm-$1" "RNG=no" --device /dev/kvm
+}
+
+# check_launcher_disks CPU: launcher/tests/disks.
+check_launcher_disks() {
+	local dir log=$LOGS/${CHECK_NAME//\//.}.txt
+	dir=$(kernel_dir dev)
+	"$LAB/vm" --cpu "$1" --timeout 1200 --memory 1536 --add launcher/tests/disks:/t/disks \
+		--add "$dir/vmlinux:/t/vmlinux" --add "$(devices_initrd):/t/initrd" -- sh /t/disks >"$log"
+	expect "disks on $1: guests end well" test $? = 0
+	cat "$log"
+	tap_results "disks on $1: " <"$log"
 }
