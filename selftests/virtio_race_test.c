@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Virtio devices whose owner does everything at once: rings kicked from a guest, from eventfds and stopped, reset, moved
+ * and closed meanwhile; slots that come and go; owners killed with requests in flight. Nothing is left behind.
+ *
+ * KILN_RACE_MS says how long each race lasts (1500). KILN_SEED repeats the choices, not the races.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/virtio_blk.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "machine.h"
+#include "random.h"
+#include "virtio.h"
+
+#define DOORBELL	0xd0000000UL
+#define PORT		0x580
+#define VECTOR		0x55
+#define HEADER		(VIRTIO_DATA)
+#define STATUS		(VIRTIO_DATA + 0x1000)
+#define DATA		(VIRTIO_DATA + 0x10000)
+#define SLOT_GPA	0x40000000UL
+#define FILE_SIZE	(1UL << 20)
+
+struct header {
+	uint32_t type, reserved;
+	uint64_t sector;
+};
+
+/* ---- a guest that never stops making requests and ringing, whatever comes of it ---- */
+
+static struct ring ring __guest_data;
+static struct ring_piece pieces[3] __guest_data;
+static uint32_t n_pieces __guest_data;
+static uint32_t told_to_stop __guest_data;
+static uint32_t served __guest_data;
+
+static __guest void rings_on_and_on(void)
+{
+	uint32_t id, len;
+
+	apic_enable();
+	guest_handlers[VECTOR] = count_trap_eoi;
+	sti();
+	while (!*(volatile uint32_t *)&told_to_stop) {
+		ring_add(&ring, pieces, n_pieces);
+		*(volatile uint16_t *)DOORBELL = 0;
+		outw(PORT, 0);
+		while (ring_collect(&ring, &id, &len))
+			served++;
+	}
+	guest_done();
+}
+
+struct race {
+	struct vcpu *vcpu;
+	struct vm *vm;
+	struct virtio v;
+	uint64_t features;
+	uint8_t *slot;
+	volatile bool over;
+};
+
+static void reset(struct race *race, uint32_t at)
+{
+	struct vhost_vring_state s = { .num = at };
+	struct virtio *v = &race->v;
+
+	virtio_status(v, 0);
+	xioctl(v->fd, VHOST_SET_FEATURES, &race->features);
+	virtio_status(v, READY);
+	virtio_set_ring(v, 0);
+	xioctl(v->fd, VHOST_SET_VRING_BASE, &s);
+	virtio_enable(v, 0, 1);
+	virtio_status(v, RUNNING);
+}
+
+/* Where the guest is by now: what it has in flight is lost to it, so that it is given both positions alike. */
+static uint32_t guest_is_at(struct race *race)
+{
+	struct ring *r = &GUEST(race->vm, ring);
+	uint32_t at = r->next | r->avail_wrap << 15;
+
+	if (!r->packed)
+		return r->avail_idx;
+	r->used_idx = r->next;
+	r->used_wrap = r->avail_wrap;
+	return at | at << 16;
+}
+
+static void *start_and_stop(void *arg)
+{
+	struct race *race = arg;
+	struct virtio *v = &race->v;
+
+	for (unsigned int n = 0; !race->over; n++) {
+		struct vhost_vring_state s = { .index = 0 };
+
+		xioctl(v->fd, VHOST_VDPA_SUSPEND, NULL);
+		virtio_status(v, RUNNING);
+		virtio_enable(v, 0, 0);
+		xioctl(v->fd, VHOST_GET_VRING_BASE, &s);
+		virtio_enable(v, 0, 1);
+		if (*virtio_broken(v))
+			reset(race, guest_is_at(race));
+		else if (n % 16 == 0)
+			reset(race, s.num);
+		usleep(n % 8 * 100);
+	}
+	return NULL;
+}
+
+static void *connect_and_disconnect(void *arg)
+{
+	struct race *race = arg;
+	struct virtio *v = &race->v;
+	struct vhost_vring_file f = { .index = 0 };
+
+	while (!race->over) {
+		virtio_doorbell(v, 0, DOORBELL, 0);
+		virtio_msi(v, 0, VECTOR, KILN_VIRTIO_MSI_ENABLE);
+		virtio_kick(v, 0);
+		f.fd = -1;
+		xioctl(v->fd, VHOST_SET_VRING_KICK, &f);
+		virtio_doorbell(v, 0, DOORBELL, KILN_VIRTIO_DOORBELL_DEASSIGN);
+		virtio_msi(v, 0, VECTOR, KILN_VIRTIO_MSI_ENABLE | KILN_VIRTIO_MSI_MASKED);
+		virtio_doorbell(v, 0, PORT, KILN_VIRTIO_DOORBELL_PIO);
+		f.fd = v->kick[0];
+		xioctl(v->fd, VHOST_SET_VRING_KICK, &f);
+		virtio_kick(v, 0);
+		virtio_doorbell(v, 0, PORT, KILN_VIRTIO_DOORBELL_PIO | KILN_VIRTIO_DOORBELL_DEASSIGN);
+	}
+	return NULL;
+}
+
+static void *move_slots(void *arg)
+{
+	struct race *race = arg;
+
+	while (!race->over) {
+		vm_set_slot(race->vm, 1, 0, SLOT_GPA, 0x10000, race->slot);
+		virtio_kick(&race->v, 0);
+		usleep(2000);
+		vm_set_slot(race->vm, 1, 0, SLOT_GPA, 0, race->slot);
+	}
+	return NULL;
+}
+
+static void *make_devices(void *arg)
+{
+	struct race *race = arg;
+
+	while (!race->over) {
+		struct virtio v = virtio_create(race->vm, VIRTIO_ID_RNG, 1);
+
+		virtio_doorbell(&v, 0, DOORBELL, 0);
+		virtio_kick(&v, 0);
+		virtio_destroy(&v);
+	}
+	return NULL;
+}
+
+static void race_for(struct race *race, unsigned long ms)
+{
+	void *(*const runners[])(void *) = { start_and_stop, connect_and_disconnect, move_slots, make_devices };
+	pthread_t threads[4];
+	struct timespec end, now;
+
+	race->slot = mmap(NULL, 0x10000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	GUEST(race->vm, ring) = race->v.ring[0];
+	GUEST(race->vm, ring).base = 0;
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += ms / 1000;
+	end.tv_nsec += ms % 1000 * 1000000;
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, runners[i], race);
+	/* Where no doorbell is the write comes out here. */
+	do {
+		if (vcpu_run(race->vcpu))
+			die("KVM_RUN");
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		GUEST(race->vm, told_to_stop) = now.tv_sec > end.tv_sec ||
+						(now.tv_sec == end.tv_sec && now.tv_nsec >= end.tv_nsec);
+	} while (strcmp(vcpu_describe(race->vcpu), "done"));
+	race->over = true;
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	munmap(race->slot, 0x10000);
+	printf("# %u requests were served\n", GUEST(race->vm, served));
+	fflush(stdout);
+	if (!GUEST(race->vm, served))
+		die("nothing was served in all that time");
+}
+
+static int memory_file(void)
+{
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, FILE_SIZE))
+		die("memfd: %s", strerror(errno));
+	return fd;
+}
+
+/* A disk that may be written over, else a file in memory. */
+static int any_disk(void)
+{
+	const char *path = getenv("KILN_TEST_DISK") ?: "/dev/vda";
+	int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+
+	return fd < 0 ? memory_file() : fd;
+}
+
+FIXTURE(race) {
+	unsigned long ms;
+};
+
+FIXTURE_SETUP(race)
+{
+	if (!device_is_kiln())
+		SKIP(_exit(255), "%s is not kiln", device_path());
+	self->ms = from_environment("KILN_RACE_MS", 1500);
+	seed_random(_metadata->name);
+}
+
+FIXTURE_TEARDOWN(race)
+{
+}
+
+static struct race new_race(uint32_t type, uint64_t features)
+{
+	struct race race = { .features = features };
+
+	race.vcpu = vm_create_one(VM_IRQCHIP, rings_on_and_on);
+	race.vm = race.vcpu->vm;
+	race.v = virtio_create(race.vm, type, 1);
+	return race;
+}
+
+static void end_race(struct race *race)
+{
+	virtio_destroy(&race->v);
+	vm_destroy(race->vm);
+}
+
+TEST_F_TIMEOUT(race, entropy, 200)
+{
+	static const uint64_t features[] = { V1, V1 | EVENT_IDX, V1 | PACKED };
+
+	for (int i = 0; i < 3; i++) {
+		struct race race = new_race(VIRTIO_ID_RNG, features[i]);
+
+		GUEST(race.vm, pieces)[0] = (struct ring_piece){ SLOT_GPA, 64, true };
+		GUEST(race.vm, n_pieces) = 1;
+		ASSERT_EQ(0, virtio_start(&race.v, features[i]));
+		race_for(&race, self->ms);
+		end_race(&race);
+	}
+}
+
+static void block_race(struct __test_metadata *_metadata, int file, uint64_t features, unsigned long ms)
+{
+	struct kiln_virtio_block back = { .fd = file, .flags = KILN_BLOCK_WRITEBACK };
+	struct race race = new_race(VIRTIO_ID_BLOCK, features);
+	struct header *h = (void *)(race.vm->ram + HEADER);
+
+	h->type = VIRTIO_BLK_T_IN;
+	GUEST(race.vm, pieces)[0] = (struct ring_piece){ HEADER, 16, false };
+	GUEST(race.vm, pieces)[1] = (struct ring_piece){ SLOT_GPA, 4096, true };
+	GUEST(race.vm, pieces)[2] = (struct ring_piece){ STATUS, 1, true };
+	GUEST(race.vm, n_pieces) = 3;
+	ASSERT_IOCTL(0, race.v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	ASSERT_EQ(0, virtio_start(&race.v, features));
+	race_for(&race, ms);
+	end_race(&race);
+}
+
+TEST_F_TIMEOUT(race, block_on_a_file, 200)
+{
+	int file = memory_file();
+
+	block_race(_metadata, file, V1, self->ms);
+	block_race(_metadata, file, V1 | PACKED, self->ms);
+}
+
+TEST_F_TIMEOUT(race, block_on_a_disk, 200)
+{
+	int file = any_disk();
+
+	block_race(_metadata, file, V1 | EVENT_IDX, self->ms);
+	block_race(_metadata, file, V1 | PACKED | EVENT_IDX, self->ms);
+}
+
+/* ---- closed and killed ---- */
+
+/* As many requests as the ring takes, of all kinds. */
+static void fill(struct virtio *v)
+{
+	static const uint32_t types[] = { VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_FLUSH };
+
+	for (int i = 0; i < VIRTIO_NUM / 3; i++) {
+		uint32_t type = types[next_random() % 3];
+		struct ring_piece p[3] = { { HEADER + i * 16, 16, false }, { DATA + i * 8192, 8192, type == VIRTIO_BLK_T_IN } };
+		struct header h = { .type = type, .sector = 16 * i };
+		unsigned int n = type == VIRTIO_BLK_T_FLUSH ? 1 : 2;
+
+		memcpy(v->vm->ram + HEADER + i * 16, &h, sizeof(h));
+		p[n++] = (struct ring_piece){ STATUS + i, 1, true };
+		ring_add(&v->ring[0], p, n);
+	}
+	virtio_kick(v, 0);
+}
+
+static struct virtio busy(struct vm *vm, int file)
+{
+	struct kiln_virtio_block back = { .fd = file, .flags = KILN_BLOCK_WRITEBACK };
+	struct virtio v = virtio_create(vm, VIRTIO_ID_BLOCK, 1);
+
+	if (xioctl(v.fd, KILN_VIRTIO_SET_BLOCK, &back) || virtio_start(&v, V1 | BIT64(VIRTIO_BLK_F_FLUSH)))
+		die("the device does not start");
+	fill(&v);
+	return v;
+}
+
+TEST_F_TIMEOUT(race, closed_in_any_order_with_requests_in_flight, 200)
+{
+	int file = any_disk();
+
+	for (int i = 0; i < 40; i++) {
+		struct vm *vm = vm_create(VM_IRQCHIP);
+		struct virtio v = busy(vm, file);
+
+		if (i & 1)
+			usleep(next_random() % 2000);
+		if (i & 2) {
+			vm_destroy(vm);
+			virtio_destroy(&v);
+		} else {
+			virtio_destroy(&v);
+			vm_destroy(vm);
+		}
+	}
+	close(file);
+}
+
+/* Returns how it ended. */
+static int killed_after(unsigned int us)
+{
+	int status, ready[2];
+	char c;
+	pid_t pid;
+
+	if (pipe(ready))
+		die("pipe");
+	pid = fork();
+	if (!pid) {
+		struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, rings_on_and_on);
+		struct virtio v = busy(vcpu->vm, any_disk());
+
+		virtio_doorbell(&v, 0, DOORBELL, 0);
+		virtio_doorbell(&v, 0, PORT, KILN_VIRTIO_DOORBELL_PIO);
+		vcpu_start(vcpu);
+		if (write(ready[1], "", 1) != 1)
+			_exit(1);
+		for (;;)
+			fill(&v);
+	}
+	close(ready[1]);
+	if (read(ready[0], &c, 1) != 1)
+		die("the child did not start");
+	close(ready[0]);
+	usleep(us);
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	return status;
+}
+
+#define TOLERANCE_KIB	2048
+
+TEST_F_TIMEOUT(race, kills_with_requests_in_flight_lose_no_memory, 280)
+{
+	long before, after, slab_before, slab_after;
+
+	for (int i = 0; i < 5; i++)
+		killed_after(1000);
+	before = used_kib();
+	slab_before = meminfo("SUnreclaim");
+	for (int i = 0; i < 40; i++)
+		ASSERT_EQ(SIGKILL, killed_after(next_random() % 5000));
+	after = used_kib();
+	slab_after = meminfo("SUnreclaim");
+	printf("# used: %ld KiB before, %ld after; slab: %ld before, %ld after\n", before, after, slab_before, slab_after);
+	fflush(stdout);
+	/* As in kill_test: KASAN keeps what is freed of the slab, and kmemleak looks at that. */
+	if (access("/sys/kernel/debug/kmemleak", F_OK) == 0) {
+		EXPECT_LE(after - before - (slab_after - slab_before), TOLERANCE_KIB);
+	} else {
+		EXPECT_LE(after - before, TOLERANCE_KIB);
+		EXPECT_LE(slab_after - slab_before, TOLERANCE_KIB);
+	}
+}
+
+/* The device's descriptor lives on in a child, without its owner. */
+TEST_F_TIMEOUT(race, a_descriptor_that_outlives_its_owner_keeps_no_memory_and_serves_nothing, 60)
+{
+	int ready[2], status;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	if (!pid) {
+		struct vm *vm = vm_create(VM_IRQCHIP);
+		struct virtio v = busy(vm, any_disk());
+		pid_t heir = fork();
+
+		if (!heir) {
+			for (int i = 0; i < 50; i++) {
+				virtio_kick(&v, 0);
+				usleep(1000);
+			}
+			if (write(ready[1], "", 1) != 1)
+				_exit(1);
+			_exit(0);
+		}
+		_exit(0);
+	}
+	close(ready[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(1, read(ready[0], &c, 1));
+	close(ready[0]);
+}
+
+TEST_F_TIMEOUT(race, the_module_can_be_unloaded_after_all_that, 60)
+{
+	int r;
+
+	if (!module_file_exists())
+		SKIP(return, "no module to load again: set KILN_MODULE to its file");
+	for (int i = 0; i < 1000 && module_users(); i++)
+		usleep(10000);
+	EXPECT_EQ(0, module_users());
+	r = module_unload("kiln");
+	ASSERT_EQ(0, r)
+		TH_LOG("delete_module: %s", strerror(-r));
+	r = module_load();
+	ASSERT_EQ(0, r)
+		TH_LOG("finit_module: %s", strerror(-r));
+}
+
+TEST_HARNESS_MAIN
