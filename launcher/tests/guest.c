@@ -3,7 +3,7 @@
  * A Multiboot kernel that does what its command line says, one word after the
  * other, and reports on the serial port. tests/boot runs it.
  */
-#include <stdint.h>
+#include "guest.h"
 
 #define COM1	0x3f8
 #define PM	0x600
@@ -28,32 +28,6 @@ static const uint32_t header[3] = { 0x1badb002, 3, -(0x1badb002u + 3) };
 
 static uint8_t stack[16384] __attribute__((aligned(16), used));
 
-static inline void outb(uint16_t port, uint8_t value)
-{
-	asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline void outw(uint16_t port, uint16_t value)
-{
-	asm volatile("outw %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static inline uint8_t inb(uint16_t port)
-{
-	uint8_t value;
-
-	asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
-static inline uint16_t inw(uint16_t port)
-{
-	uint16_t value;
-
-	asm volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
-	return value;
-}
-
 static void put(char c)
 {
 	while (!(inb(COM1 + 5) & 0x20))
@@ -61,13 +35,13 @@ static void put(char c)
 	outb(COM1, (uint8_t)c);
 }
 
-static void say(const char *text)
+void say(const char *text)
 {
 	while (*text)
 		put(*text++);
 }
 
-static void say_hex(uint64_t value)
+void say_hex(uint64_t value)
 {
 	int shift = 60;
 
@@ -77,8 +51,7 @@ static void say_hex(uint64_t value)
 		put("0123456789abcdef"[value >> shift & 15]);
 }
 
-/* What follows @word in @text where it begins with it, else 0. */
-static const char *after(const char *text, const char *word)
+const char *after(const char *text, const char *word)
 {
 	while (*word)
 		if (*text++ != *word++)
@@ -219,6 +192,7 @@ static void act(const char *word)
 		empty_bus();
 	if (after(word, "spin"))
 		spin();
+	act_rng(word);
 }
 
 __attribute__((used, noreturn))
