@@ -81,6 +81,7 @@ bochs_prepare() {
 		clock: sync=$clock
 		com1: enabled=1, mode=file, dev=$RUN/serial
 		$(bochs_com2)
+		$(bochs_disk)
 		parport1: enabled=1, file=$RUN/output
 		parport2: enabled=1, file=$RUN/log
 		display_library: term
@@ -98,6 +99,13 @@ bochs_com2() {
 	else
 		echo "com2: enabled=0"
 	fi
+}
+
+bochs_disk() {
+	[ -z "$DISK" ] || cat <<-END
+		ata0: enabled=1
+		ata0-master: type=disk, mode=volatile, path="$(realpath "$DISK")", journal="$RUN/journal"
+	END
 }
 
 # bochs_run: the machine, until it is off. Its display wants a terminal: script gives it one nobody sees.

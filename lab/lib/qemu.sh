@@ -58,6 +58,7 @@ qemu_prepare() {
 		>"$RUN/qemu"
 	# The second serial port comes after the first, so it is listed last.
 	[ -z "$TTY" ] || printf '%s\0' -chardev "serial,id=com2,path=$TTY" -serial chardev:com2 >>"$RUN/qemu"
+	[ -z "$DISK" ] || printf '%s\0' -drive "file=$DISK,format=raw,if=virtio,snapshot=on" >>"$RUN/qemu"
 	# To look into the machine: a monitor, -d, -s.
 	[ -z "${KILN_QEMU_ARGS:-}" ] || xargs -n1 printf '%s\0' <<<"$KILN_QEMU_ARGS" >>"$RUN/qemu"
 }
