@@ -48,6 +48,34 @@ static DEFINE_MUTEX(clocks_lock);
 /* Is the host's clock source its TSC? Written by the timekeeper. */
 static bool host_clock_is_tsc;
 
+/*
+ * What the host's TSC lost when a suspend took the CPUs' power and it began
+ * anew: every use of it here goes by host_tsc(), which never steps back. Both
+ * are written while one CPU runs, IRQs off, and user space is frozen.
+ */
+static u64 tsc_lost;
+static u64 tsc_suspended;
+
+static u64 host_tsc(void)
+{
+	return rdtsc_ordered() + READ_ONCE(tsc_lost);
+}
+
+void kiln_clock_suspend(u64 tsc)
+{
+	tsc_suspended = tsc;
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_clock_suspend);
+
+void kiln_clock_resume(u64 tsc)
+{
+	if (tsc < tsc_suspended)
+		WRITE_ONCE(tsc_lost, tsc_lost + tsc_suspended - tsc);
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_clock_resume);
+
 void kiln_clock_scale(u32 khz, u32 *mul, s8 *shift)
 {
 	u64 hz = (u64)khz * 1000;
@@ -89,6 +117,7 @@ static bool snapshot(struct system_time_snapshot *snap)
 	if (!READ_ONCE(host_clock_is_tsc))
 		return false;
 	ktime_get_snapshot(snap);
+	snap->cycles += READ_ONCE(tsc_lost);
 	/* The timekeeper says so before anyone sees the new clock source. */
 	return READ_ONCE(host_clock_is_tsc);
 }
@@ -106,7 +135,7 @@ static u64 master_at(const struct kiln_vm_clock *clock, u64 tsc)
 /* Context: [l] */
 static u64 clock_now(const struct kiln_vm_clock *clock)
 {
-	return clock->stable ? master_at(clock, rdtsc_ordered()) :
+	return clock->stable ? master_at(clock, host_tsc()) :
 			       ktime_get_raw_ns() + clock->offset_ns;
 }
 
@@ -234,10 +263,28 @@ static u64 scaled(const struct kiln_clock *clock, u64 tsc)
 
 u64 kiln_guest_tsc(struct kiln_vcpu *vcpu)
 {
-	return scaled(&vcpu->clock, rdtsc_ordered()) + vcpu->clock.tsc_offset;
+	return scaled(&vcpu->clock, host_tsc()) + vcpu->clock.tsc_offset;
 }
 
 KILN_EXPORT_FOR_KUNIT(kiln_guest_tsc);
+
+u64 kiln_tsc_hw_offset(const struct kiln_vcpu *vcpu)
+{
+	return vcpu->clock.tsc_offset +
+	       scaled(&vcpu->clock, READ_ONCE(tsc_lost));
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_tsc_hw_offset);
+
+void kiln_clock_load(struct kiln_vcpu *vcpu)
+{
+	u64 lost = READ_ONCE(tsc_lost);
+
+	if (likely(vcpu->clock.tsc_lost == lost))
+		return;
+	vcpu->clock.tsc_lost = lost;
+	kiln_hw->refresh(vcpu, KILN_REFRESH_TSC);
+}
 
 u64 kiln_tsc_to_ns(struct kiln_vcpu *vcpu, u64 delta)
 {
@@ -318,7 +365,7 @@ KILN_EXPORT_FOR_KUNIT(kiln_tsc_joins);
 static u64 tsc_host_offset(struct kiln_vcpu *vcpu, u64 val)
 {
 	struct kiln_vm_clock *vc = &vcpu->vm->clock;
-	u64 now = scaled(&vcpu->clock, rdtsc_ordered());
+	u64 now = scaled(&vcpu->clock, host_tsc());
 	u64 ns = ktime_get_raw_ns();
 
 	if (!kiln_tsc_joins(vc, val, vcpu->clock.tsc_khz, ns))
@@ -438,7 +485,7 @@ int kiln_clock_get(struct kiln_vm *vm, struct kvm_clock_data __user *user)
 		memset(&data, 0, sizeof(data));
 		if (clock->stable && snapshot(&snap)) {
 			data.flags = KILN_CLOCK_FLAGS;
-			data.host_tsc = snap.cycles;
+			data.host_tsc = snap.cycles - READ_ONCE(tsc_lost);
 			data.realtime = ktime_to_ns(snap.real);
 			data.clock = master_at(clock, snap.cycles);
 		} else {
@@ -498,7 +545,7 @@ static void pvclock_fill(struct kiln_vcpu *vcpu,
 				page->flags = PVCLOCK_TSC_STABLE_BIT;
 		} else {
 			local_irq_save(flags);
-			tsc = rdtsc_ordered();
+			tsc = host_tsc();
 			page->system_time = clock_now(vc);
 			local_irq_restore(flags);
 		}

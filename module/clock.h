@@ -22,6 +22,7 @@ struct kiln_vm;
  */
 struct kiln_clock {
 	u64 tsc_offset;			/* [l] guest TSC = host * ratio + this */
+	u64 tsc_lost;			/* [v] in suspends, as the backend knows */
 	u64 tsc_ratio;			/* [l] fixed point of the backend, 0: 1:1 */
 	u32 tsc_khz;			/* [v] what KVM_GET_TSC_KHZ says */
 	u32 hw_khz;			/* [v] at which the guest's TSC ticks */
@@ -50,7 +51,7 @@ struct kiln_vm_clock {
 	bool stable;			/* [l] host time is a function of its TSC */
 	bool synced;			/* [l] all vCPUs have one TSC */
 	u32 epoch;			/* [l] counts jumps of kvmclock */
-	u64 master_tsc;			/* [l] host TSC ... */
+	u64 master_tsc;			/* [l] host TSC + lost ones ... */
 	u64 master_ns;			/* [l] ... at which kvmclock was this */
 	s64 offset_ns;			/* [l] else: CLOCK_MONOTONIC_RAW + this */
 	u64 wall_msr;			/* [l] MSR_KVM_WALL_CLOCK(_NEW) */
@@ -89,6 +90,33 @@ void kiln_clock_create(struct kiln_vcpu *vcpu);
  * Context: any.
  */
 u64 kiln_guest_tsc(struct kiln_vcpu *vcpu);
+
+/**
+ * kiln_tsc_hw_offset() - what the hardware is to add to its TSC
+ * @vcpu: the vCPU
+ *
+ * .tsc_offset, and what the host's TSC lost in suspends.
+ */
+u64 kiln_tsc_hw_offset(const struct kiln_vcpu *vcpu);
+
+/**
+ * kiln_clock_load() - the backend learns of a suspend since the last load
+ * @vcpu: the vCPU, loaded
+ *
+ * Context: preemption off.
+ */
+void kiln_clock_load(struct kiln_vcpu *vcpu);
+
+/**
+ * kiln_clock_suspend() - the CPUs may lose their power, and the TSC with it
+ * @tsc: the host's, now
+ *
+ * Context: only this CPU runs, IRQs off, user space frozen; likewise
+ * kiln_clock_resume(), after which guests' TSCs and kvmclocks go on from where
+ * they were where the host's TSC began anew.
+ */
+void kiln_clock_suspend(u64 tsc);
+void kiln_clock_resume(u64 tsc);
 
 /**
  * kiln_tsc_to_ns() - a difference of guest TSC values as time

@@ -7,6 +7,7 @@
 #include <linux/math64.h>
 #include <linux/slab.h>
 #include <linux/time64.h>
+#include <asm/msr.h>
 
 #include "clock.h"
 #include "kunit.h"
@@ -151,6 +152,31 @@ static void the_first_has_nothing_to_join(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, kiln_tsc_joins(&fresh, 0, KHZ, 1));
 }
 
+/* What a TSC that begins anew lost is added to every guest's from then on. */
+static void a_tsc_that_begins_anew_goes_on_for_guests(struct kunit *test)
+{
+	const u64 lost = BIT_ULL(44), soon = BIT_ULL(40);
+	struct kiln_vcpu *vcpu;
+	u64 tsc, offset, now;
+
+	vcpu = kunit_kzalloc(test, sizeof(*vcpu), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, vcpu);
+	vcpu->clock.tsc_offset = 1000;
+	offset = kiln_tsc_hw_offset(vcpu);
+	tsc = kiln_guest_tsc(vcpu);
+	now = rdtsc();
+	kiln_clock_suspend(now + lost);
+	kiln_clock_resume(now);
+	KUNIT_EXPECT_EQ(test, lost, kiln_tsc_hw_offset(vcpu) - offset);
+	KUNIT_EXPECT_GE(test, kiln_guest_tsc(vcpu), tsc + lost);
+	KUNIT_EXPECT_LT(test, kiln_guest_tsc(vcpu), tsc + lost + soon);
+
+	/* One that counted on lost nothing. */
+	kiln_clock_suspend(now);
+	kiln_clock_resume(now + 1);
+	KUNIT_EXPECT_EQ(test, lost, kiln_tsc_hw_offset(vcpu) - offset);
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(the_multiplier_has_all_its_bits),
 	KUNIT_CASE(an_hour_of_ticks_is_an_hour),
@@ -161,6 +187,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(zero_joins_at_any_time),
 	KUNIT_CASE(another_frequency_does_not_join),
 	KUNIT_CASE(the_first_has_nothing_to_join),
+	KUNIT_CASE(a_tsc_that_begins_anew_goes_on_for_guests),
 	{}
 };
 

@@ -19,9 +19,12 @@
 #include <linux/module.h>
 #include <linux/reboot.h>
 #include <linux/smp.h>
+#include <linux/syscore_ops.h>
 #include <linux/uaccess.h>
+#include <asm/msr.h>
 #include <asm/reboot.h>
 
+#include "clock.h"
 #include "compat.h"
 #include "hw.h"
 #include "msr.h"
@@ -201,6 +204,29 @@ static struct notifier_block reboot_nb = {
 	.priority = 0,
 };
 
+/*
+ * Suspend takes all CPUs but one through hotplug; that one comes here, IRQs
+ * off, user space frozen. Its power may go, and VMX, SVM and the TSC with it.
+ */
+static int on_suspend(void)
+{
+	cpu_off(NULL);
+	kiln_clock_suspend(rdtsc_ordered());
+	return 0;
+}
+
+/* As for a CPU that comes up: where it fails, vCPUs end with a failed entry. */
+static void on_resume(void)
+{
+	kiln_clock_resume(rdtsc_ordered());
+	cpu_starting(raw_smp_processor_id());
+}
+
+static struct syscore_ops power_ops = {
+	.suspend = on_suspend,
+	.resume = on_resume,
+};
+
 /* ------------------------------------------------------------- /dev/kiln */
 
 /* A row per capability that is there; everything else answers 0. */
@@ -362,6 +388,7 @@ static int __init kiln_init(void)
 	if (r)
 		goto err_clock;
 	register_reboot_notifier(&reboot_nb);
+	register_syscore_ops(&power_ops);
 	r = misc_register(&dev);
 	if (r)
 		goto err_reboot;
@@ -370,6 +397,7 @@ static int __init kiln_init(void)
 	return 0;
 
 err_reboot:
+	unregister_syscore_ops(&power_ops);
 	unregister_reboot_notifier(&reboot_nb);
 	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
 err_clock:
@@ -389,6 +417,7 @@ err_hw:
 static void __exit kiln_exit(void)
 {
 	misc_deregister(&dev);
+	unregister_syscore_ops(&power_ops);
 	unregister_reboot_notifier(&reboot_nb);
 	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
 	kiln_clock_exit();

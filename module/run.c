@@ -181,6 +181,7 @@ static void load_on(struct kiln_vcpu *vcpu, int cpu)
 
 	kiln_hw->vcpu_load(vcpu, cpu);
 	kiln_spec_load(vcpu);
+	kiln_clock_load(vcpu);
 	WRITE_ONCE(vcpu->cpu, cpu);
 	if (moved && vcpu->lapic)
 		lapic_timer_migrate(vcpu);

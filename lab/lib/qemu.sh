@@ -48,10 +48,12 @@ qemu_chipset() {
 # qemu_prepare KERNEL_DIR INITRD CMDLINE: writes the command line of the machine to $RUN/qemu, NUL-separated.
 qemu_prepare() {
 	local dir=$1 initrd=$2 cmdline=$3 board
+	# KILN_QEMU_IMAGE=vmlinuz: entered in a second more, but QEMU puts an ELF image back into memory at each reset, and a
+	# machine that wakes up is reset.
 	mapfile -t board < <(qemu_cpu; qemu_chipset)
 	printf '%s\0' qemu-system-x86_64 "${board[@]}" -m "$MEMORY" -smp "$CPUS" \
 		-no-user-config -nodefaults -display none -no-reboot \
-		-kernel "$dir/vmlinux" -initrd "$initrd" -append "$cmdline" \
+		-kernel "$dir/${KILN_QEMU_IMAGE:-vmlinux}" -initrd "$initrd" -append "$cmdline" \
 		-chardev "file,id=com1,path=$RUN/serial" -serial chardev:com1 \
 		-chardev "file,id=output,path=$RUN/output" -device isa-parallel,chardev=output,iobase=0x378,irq=7 \
 		-chardev "file,id=log,path=$RUN/log" -device isa-parallel,chardev=log,iobase=0x278,irq=5 \

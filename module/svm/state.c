@@ -281,7 +281,7 @@ static void set_tsc(struct svm_vcpu *svm)
 {
 	struct kiln_vcpu *vcpu = &svm->vcpu;
 
-	svm->vmcb->control.tsc_offset = vcpu->clock.tsc_offset;
+	svm->vmcb->control.tsc_offset = kiln_tsc_hw_offset(vcpu);
 	svm_dirty(svm, SVM_CLEAN_INTERCEPTS);
 	if (!svm_caps.tsc_ratio)
 		return;

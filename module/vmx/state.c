@@ -339,7 +339,7 @@ static void set_tsc(struct kiln_vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	vmcs_write64(TSC_OFFSET, vcpu->clock.tsc_offset);
+	vmcs_write64(TSC_OFFSET, kiln_tsc_hw_offset(vcpu));
 	if (!vmx_caps.tsc_scaling)
 		return;
 	if (vcpu->clock.tsc_ratio) {
