@@ -199,8 +199,8 @@ struct kiln_virtio_create {
 
 #define KILN_VIRTIO_CONFIG_INDEX	0xffffffffu	/* not a queue: configuration changes */
 
-#define KILN_VIRTIO_DOORBELL_PIO	(1u << 0)	/* @addr is a port */
-#define KILN_VIRTIO_DOORBELL_DEASSIGN	(1u << 1)
+#define KILN_VIRTIO_DOORBELL_PIO	0x1	/* @addr is a port */
+#define KILN_VIRTIO_DOORBELL_DEASSIGN	0x2
 
 /**
  * struct kiln_virtio_doorbell - argument of KILN_VIRTIO_SET_DOORBELL
@@ -222,8 +222,8 @@ struct kiln_virtio_doorbell {
  */
 #define KILN_VIRTIO_SET_DOORBELL	_IOW(KILNIO, 0x11, struct kiln_virtio_doorbell)
 
-#define KILN_VIRTIO_MSI_ENABLE	(1u << 0)	/* else the call eventfd is used */
-#define KILN_VIRTIO_MSI_MASKED	(1u << 1)	/* remember, do not send */
+#define KILN_VIRTIO_MSI_ENABLE	0x1	/* else the call eventfd is used */
+#define KILN_VIRTIO_MSI_MASKED	0x2	/* remember, do not send */
 
 /**
  * struct kiln_virtio_msi - argument of KILN_VIRTIO_SET_MSI and _GET_MSI
@@ -270,8 +270,9 @@ struct kiln_virtio_broken {
  */
 #define KILN_VIRTIO_GET_BROKEN	_IOR(KILNIO, 0x13, struct kiln_virtio_broken)
 
-#define KILN_BLOCK_RO		(1u << 0)	/* VIRTIO_BLK_F_RO */
-#define KILN_BLOCK_WRITEBACK	(1u << 1)	/* volatile cache: the guest flushes; else each write is durable when done */
+#define KILN_BLOCK_RO		0x1	/* VIRTIO_BLK_F_RO */
+/* A volatile cache, which the guest flushes; else a write done is durable. */
+#define KILN_BLOCK_WRITEBACK	0x2
 
 /**
  * struct kiln_virtio_block - back end of a block device
@@ -341,7 +342,39 @@ struct kiln_virtio_console {
 	__u32 reserved[5];
 };
 
+/*
+ * On a device of the type, at any time. Each descriptor is a regular file, a pipe or
+ * FIFO, a socket, or a character device (a terminal); the call takes references of its
+ * own, and leaves the descriptor's flags as they are: FIFOs and terminals are opened
+ * once more, with O_NONBLOCK. The master side of a pty cannot be opened once more,
+ * so it has to be O_NONBLOCK, and to stay so.
+ *
+ * Output that nobody takes any more (EPIPE, a hang-up, a full disk) is thrown away; a
+ * pipe that is full holds the guest back. At the end of @in there is no more
+ * input until somebody else opens the other side.
+ *
+ * -EBADF: no descriptor, or not open for that direction; -EINVAL: another kind of
+ * file, a pty's master that is not O_NONBLOCK, @reserved set; -ENOMEM, or what opening
+ * once more says (-ENXIO: a FIFO that nobody has open for reading). Nothing has changed
+ * then.
+ */
 #define KILN_VIRTIO_SET_CONSOLE	_IOW(KILNIO, 0x22, struct kiln_virtio_console)
+
+/**
+ * struct kiln_virtio_console_counts - answer of KILN_VIRTIO_GET_CONSOLE
+ * @received: bytes the guest was given
+ * @sent: bytes of the guest's that were written
+ * @dropped: bytes of the guest's that were thrown away
+ * @reserved: zero
+ */
+struct kiln_virtio_console_counts {
+	__u64 received;
+	__u64 sent;
+	__u64 dropped;
+	__u64 reserved[5];
+};
+
+#define KILN_VIRTIO_GET_CONSOLE	_IOR(KILNIO, 0x22, struct kiln_virtio_console_counts)
 
 /**
  * struct kiln_virtio_rng - back end of an entropy device

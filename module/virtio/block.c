@@ -19,6 +19,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
+#include <linux/virtio_byteorder.h>
 #include <linux/workqueue.h>
 
 #include "../compat.h"
@@ -440,8 +441,8 @@ static bool serve_one(struct kiln_queue *queue,
 		return refuse(queue, chain, -EFAULT,
 			      "the header of a block request cannot be read");
 	req = new_request(queue, chain);
-	req->type = le32_to_cpu(header.type);
-	return dispatch(req, le64_to_cpu(header.sector), &out);
+	req->type = __virtio32_to_cpu(true, header.type);
+	return dispatch(req, __virtio64_to_cpu(true, header.sector), &out);
 }
 
 static bool block_serve(struct kiln_queue *queue, unsigned int *budget)

@@ -11,12 +11,12 @@
 #include "private.h"
 
 #define BLOCK_SECTOR_SHIFT	9
-#define BLOCK_SECTOR		(1U << BLOCK_SECTOR_SHIFT)
+#define BLOCK_SECTOR		BIT(BLOCK_SECTOR_SHIFT)
 
 /* Pieces of data in a request, as the driver is told. */
 #define BLOCK_SEG_MAX		126
 /* Sectors in a discard or in zeroes to be written: 2 GiB. */
-#define BLOCK_RANGE_MAX		(1U << 22)
+#define BLOCK_RANGE_MAX		BIT(22)
 #define BLOCK_ID_LEN		VIRTIO_BLK_ID_BYTES
 
 /* The configuration space up to what virtio 1.1 has. */

@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include <linux/virtio_byteorder.h>
 
 #include "../compat.h"
 #include "block.h"
@@ -76,19 +77,20 @@ static void fill_config(struct kiln_virtio *dev)
 	u32 physical = block->args.physical_block_size;
 
 	memset(config, 0, BLOCK_CONFIG_SIZE);
-	config->capacity = cpu_to_le64(block->sectors);
-	config->seg_max = cpu_to_le32(BLOCK_SEG_MAX);
-	config->blk_size = cpu_to_le32(size);
+	config->capacity = __cpu_to_virtio64(true, block->sectors);
+	config->seg_max = __cpu_to_virtio32(true, BLOCK_SEG_MAX);
+	config->blk_size = __cpu_to_virtio32(true, size);
 	config->physical_block_exp = size ? ilog2(physical / size) : 0;
-	config->min_io_size = cpu_to_le16(size ? physical / size : 0);
+	config->min_io_size = __cpu_to_virtio16(true, size ? physical / size : 0);
 	config->wce = !!(block->args.flags & KILN_BLOCK_WRITEBACK);
-	config->num_queues = cpu_to_le16(dev->nr_queues);
-	config->max_discard_sectors = cpu_to_le32(BLOCK_RANGE_MAX);
-	config->max_discard_seg = cpu_to_le32(1);
+	config->num_queues = __cpu_to_virtio16(true, dev->nr_queues);
+	config->max_discard_sectors = __cpu_to_virtio32(true, BLOCK_RANGE_MAX);
+	config->max_discard_seg = __cpu_to_virtio32(true, 1);
 	config->discard_sector_alignment =
-		cpu_to_le32(physical >> BLOCK_SECTOR_SHIFT);
-	config->max_write_zeroes_sectors = cpu_to_le32(BLOCK_RANGE_MAX);
-	config->max_write_zeroes_seg = cpu_to_le32(1);
+		__cpu_to_virtio32(true, physical >> BLOCK_SECTOR_SHIFT);
+	config->max_write_zeroes_sectors =
+		__cpu_to_virtio32(true, BLOCK_RANGE_MAX);
+	config->max_write_zeroes_seg = __cpu_to_virtio32(true, 1);
 	config->write_zeroes_may_unmap = 1;
 }
 
