@@ -12,7 +12,7 @@
 #include "mmu/gwalk_test.h"
 #include "mmu/mmu_test.h"
 #include "svm/svm_test.h"
-#include "virtio/vring_test.h"
+#include "virtio/vring_suites.h"
 
 kunit_test_suites(&cpuid_suite, &msr_suite, &clock_suite, &state_suite,
 		  &emulate_decode_suite, &emulate_execute_suite,
@@ -22,7 +22,8 @@ kunit_test_suites(&cpuid_suite, &msr_suite, &clock_suite, &state_suite,
 		  &npt_format_suite, &svm_asid_suite, &svm_insn_suite,
 		  &lapic_suite, &lapic_ipi_suite, &ioapic_suite, &pic_suite,
 		  &pit_suite, &routing_suite, &bus_suite,
-		  &vring_suite, &vring_split_suite, &vring_packed_suite);
+		  &vring_suite, &vring_split_suite, &vring_packed_suite,
+		  &vring_model_suite, &vring_access_suite);
 
 MODULE_DESCRIPTION("KUnit suites of kiln");
 MODULE_LICENSE("GPL");

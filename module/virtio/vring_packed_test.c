@@ -516,6 +516,6 @@ static struct kunit_case cases[] = {
 };
 
 struct kunit_suite vring_packed_suite = {
-	.name = "vring_packed",
+	.name = "kiln_vring_packed",
 	.test_cases = cases,
 };

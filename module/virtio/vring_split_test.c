@@ -676,6 +676,6 @@ static struct kunit_case cases[] = {
 };
 
 struct kunit_suite vring_split_suite = {
-	.name = "vring_split",
+	.name = "kiln_vring_split",
 	.test_cases = cases,
 };

@@ -248,6 +248,6 @@ static struct kunit_case cases[] = {
 };
 
 struct kunit_suite vring_suite = {
-	.name = "vring",
+	.name = "kiln_vring",
 	.test_cases = cases,
 };

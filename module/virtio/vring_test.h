@@ -7,14 +7,9 @@
 #define KILN_VIRTIO_VRING_TEST_H
 
 #include "vring_memory.h"
+#include "vring_suites.h"
 
 struct kunit;
-struct kunit_suite;
-
-extern struct kunit_suite vring_suite;
-extern struct kunit_suite vring_model_suite;
-extern struct kunit_suite vring_packed_suite;
-extern struct kunit_suite vring_split_suite;
 
 /* What lies where, as offsets into the memory. */
 #define AT_DESC		0x0000

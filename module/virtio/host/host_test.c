@@ -8,6 +8,7 @@ static struct kunit_suite *const suites[] = {
 	&vring_suite,
 	&vring_split_suite,
 	&vring_packed_suite,
+	&vring_model_suite,
 };
 
 static bool run(const struct kunit_case *c)
