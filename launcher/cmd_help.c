@@ -9,7 +9,7 @@ static void overview(FILE *out)
 		     "Runs virtual machines on the kiln hypervisor.\n\n"
 		     "Commands:\n");
 	for (const struct verb *verb = verbs; verb->name; verb++)
-		fprintf(out, "  %-8s %s\n", verb->name, verb->summary);
+		fprintf(out, "  %-9s %s\n", verb->name, verb->summary);
 	fprintf(out, "\n`kiln help COMMAND` explains one; `kiln --version` says the version.\n");
 }
 

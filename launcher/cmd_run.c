@@ -12,6 +12,12 @@
 #include "say.h"
 #include "status.h"
 
+static int set_name(void *config, const char *value)
+{
+	((struct run_config *)config)->name = value;
+	return 0;
+}
+
 static int set_kernel(void *config, const char *value)
 {
 	((struct run_config *)config)->boot.kernel = value;
@@ -149,6 +155,8 @@ static const struct opt options[] = {
 	  set_disk },
 	{ "balloon", NULL, "a virtio balloon: free memory goes back to the host", set_balloon },
 	{ "rng", "on|off", "a virtio source of random numbers (default on, with kiln)", set_rng },
+	{ "name", "NAME", "what the other commands call this guest (default vm0, vm1, ...)",
+	  set_name },
 	{ "device", "PATH", "the hypervisor (default /dev/kiln; /dev/kvm works too)", set_device },
 	{ "debug-exit", NULL, "a write of N to port 0xf4 ends the run with status 2N+1",
 	  set_debug_exit },

@@ -16,6 +16,7 @@
 #include "acpi.h"
 #include "bus.h"
 #include "console.h"
+#include "control.h"
 #include "devices.h"
 #include "ending.h"
 #include "error.h"
@@ -52,6 +53,7 @@ struct machine {
 	struct irq_line uart_irq, rtc_irq, pm_irq, pci_irqs[PCI_GSIS];
 	struct signals signals;
 	struct vcpu *vcpus;
+	struct control control;
 };
 
 static int load_guest(struct machine *machine)
@@ -151,6 +153,7 @@ static int create_vcpus(struct machine *machine)
 		.bus = &machine->bus,
 		.mmio = &machine->mmio,
 		.ending = &machine->ending,
+		.gate = &machine->control.gate,
 		.boot = &machine->boot,
 		.cpus = cpus,
 	};
@@ -181,21 +184,39 @@ static int start_devices(struct machine *machine)
 			     &machine->loop, &machine->ending);
 }
 
+static int start_control(struct machine *machine)
+{
+	struct guest guest = {
+		.config = machine->config,
+		.vm = &machine->vm,
+		.vcpus = machine->vcpus,
+		.devices = &machine->devices,
+		.pm = &machine->pm,
+		.ending = &machine->ending,
+		.console = &machine->console,
+	};
+
+	return control_start(&machine->control, &guest);
+}
+
 static int set_up(struct machine *machine)
 {
 	const struct run_config *config = machine->config;
 
-	if (load_guest(machine) || devices_open(&machine->devices) ||
+	if (control_open(&machine->control, config->name) || load_guest(machine) ||
+	    devices_open(&machine->devices) ||
 	    console_open(&machine->console, config->console) ||
 	    vm_open(&machine->vm, config->device, config->cpus))
 		return -1;
 	say("%s: %s", config->device, machine->vm.version.name);
-	if (start_loop(machine) || vm_create(&machine->vm, &machine->memory))
+	if (start_loop(machine) ||
+	    control_make_gate(&machine->control, &machine->loop, config->cpus) ||
+	    vm_create(&machine->vm, &machine->memory))
 		return -1;
 	add_devices(machine);
 	if (devices_create(&machine->devices, &machine->vm, &machine->pci, &machine->memory,
 			   &machine->loop, &machine->console) ||
-	    create_vcpus(machine) || start_devices(machine))
+	    create_vcpus(machine) || start_devices(machine) || start_control(machine))
 		return -1;
 	say("%u vCPU%s, %llu MiB", config->cpus, config->cpus > 1 ? "s" : "",
 	    (unsigned long long)(config->memory / MIB));
@@ -225,6 +246,7 @@ static void machine_init(struct machine *machine, const struct run_config *confi
 	machine->loop.fd = machine->over.fd = -1;
 	machine->rtc.tick.fd = machine->pm.carry.fd = -1;
 	machine->signals.source.fd = machine->signals.reminder.fd = -1;
+	control_init(&machine->control);
 	console_init(&machine->console);
 	devices_init(&machine->devices, &config->devices);
 }
@@ -232,6 +254,7 @@ static void machine_init(struct machine *machine, const struct run_config *confi
 static void machine_close(struct machine *machine)
 {
 	stop_vcpus(machine);
+	control_stop(&machine->control);
 	devices_close(&machine->devices);
 	console_close(&machine->console);
 	signals_close(&machine->signals);
@@ -242,8 +265,9 @@ static void machine_close(struct machine *machine)
 	vm_close(&machine->vm);
 	if (machine->over.fd >= 0)
 		close(machine->over.fd);
-	loop_destroy(&machine->loop);
 	guest_memory_destroy(&machine->memory);
+	control_close(&machine->control, machine->ending.over ? &machine->ending : NULL);
+	loop_destroy(&machine->loop);
 }
 
 /* With the console closed and the terminal back. */
@@ -260,22 +284,24 @@ static void report(const struct machine *machine)
 
 static int run(struct machine *machine)
 {
-	int status = -1;
+	bool ran;
 
 	if (set_up(machine)) {
 		machine_close(machine);
 		return -1;
 	}
-	if (!start_vcpus(machine)) {
+	ran = !start_vcpus(machine);
+	if (ran) {
 		say("the guest runs");
 		if (loop_run(&machine->loop))
 			end_run(&machine->ending, STATUS_FAILED, error_text());
-		status = machine->ending.status;
 	}
 	machine_close(machine);
-	if (status >= 0)
-		report(machine);
-	return status;
+	if (!ran)
+		return -1;
+	/* No thread changes the ending any more. */
+	report(machine);
+	return machine->ending.status;
 }
 
 int machine_run(const struct run_config *config)

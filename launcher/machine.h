@@ -10,6 +10,7 @@
 #include "devices.h"
 
 struct run_config {
+	const char *name;	/* NULL: one is found */
 	struct boot_request boot;
 	unsigned int cpus;
 	uint64_t memory;

@@ -2,7 +2,7 @@
 /*
  * The `kiln` command. A verb's file parses its options and does its work;
  * machine.c is where a run is put together. Errors come back here as -1 with
- * a sentence (error.h) and leave as status 2.
+ * a sentence (error.h) and leave as status 2, or 1 for what did not happen.
  */
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +13,15 @@
 
 const struct verb verbs[] = {
 	{ "run", "run a guest", cmd_run, cmd_run_help },
+	{ "list", "list the guests that run", cmd_list, cmd_list_help },
+	{ "info", "say what a running guest is", cmd_info, cmd_info_help },
+	{ "stats", "say what a running guest costs", cmd_stats, cmd_stats_help },
+	{ "console", "attach to a running guest's console", cmd_console, cmd_console_help },
+	{ "balloon", "change how much memory a running guest has", cmd_balloon, cmd_balloon_help },
+	{ "shutdown", "press a guest's power button and wait", cmd_shutdown, cmd_shutdown_help },
+	{ "suspend", "stop a guest where it is", cmd_suspend, cmd_suspend_help },
+	{ "resume", "let a suspended guest go on", cmd_resume, cmd_resume_help },
+	{ "destroy", "end a guest at once", cmd_destroy, cmd_destroy_help },
 	{ "check", "say whether this machine can run guests", cmd_check, cmd_check_help },
 	{ "help", "explain a command", cmd_help, cmd_help_help },
 	{ NULL, NULL, NULL, NULL },
@@ -67,5 +76,5 @@ int main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	fprintf(stderr, "kiln: %s\n", error_text());
-	return STATUS_USAGE;
+	return status == VERB_NOT_DONE ? STATUS_NOT_DONE : STATUS_USAGE;
 }

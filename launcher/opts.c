@@ -6,20 +6,39 @@
 
 #include "error.h"
 
-static int complain(const struct opt *table, int result, const char *word)
+#define OPTION	2	/* getopt_long() itself says 1 for an operand */
+
+static int complain(const struct opt *table, const char *verb, int result, const char *word)
 {
 	int len = (int)strcspn(word, "=");
 
 	if (result == ':')
-		return error_set("%s: a value is missing; `kiln help run` lists the options", word);
+		return error_set("%s: a value is missing; `kiln help %s` lists the options", word,
+				 verb);
 	for (const struct opt *opt = table; opt->name; opt++)
 		if (!opt->arg && len > 2 && !strncmp(word + 2, opt->name, (size_t)len - 2) &&
 		    word[len] == '=')
 			return error_set("%.*s takes no value; leave out %s", len, word, word + len);
-	return error_set("%.*s: unknown option; `kiln help run` lists the options", len, word);
+	return error_set("%.*s: unknown option; `kiln help %s` lists the options", len, word, verb);
 }
 
-int opts_parse(const struct opt *table, void *config, int argc, char **argv)
+/* One more of @operands, which has @max and holds NULL where there is none. */
+static int take_operand(const char **operands, int max, char *word, const char *verb)
+{
+	for (int i = 0; i < max; i++) {
+		if (operands[i])
+			continue;
+		operands[i] = word;
+		return 0;
+	}
+	if (max)
+		return error_set("%s: one word too many; `kiln help %s` says what it takes", word,
+				 verb);
+	return error_set("%s: not an option; `kiln help %s` lists the options", word, verb);
+}
+
+int opts_parse_operands(const struct opt *table, void *config, int argc, char **argv,
+			const char **operands, int max)
 {
 	struct option longopts[OPTS_MAX + 1] = { 0 };
 	int count = 0, result, index;
@@ -27,25 +46,34 @@ int opts_parse(const struct opt *table, void *config, int argc, char **argv)
 	for (; count < OPTS_MAX && table[count].name; count++) {
 		longopts[count].name = table[count].name;
 		longopts[count].has_arg = table[count].arg ? required_argument : no_argument;
-		longopts[count].val = 1;
+		longopts[count].val = OPTION;
 	}
 	opterr = 0;
 	optind = 0;	/* glibc: start afresh, for callers that parse twice */
 	for (;;) {
 		int at = optind ? optind : 1;
 
-		result = getopt_long(argc, argv, "+:", longopts, &index);
+		result = getopt_long(argc, argv, "-:", longopts, &index);
 		if (result == -1)
 			break;
-		if (result != 1)
-			return complain(table, result, argv[at]);
+		if (result == 1 && take_operand(operands, max, optarg, argv[0]))
+			return -1;
+		if (result == 1)
+			continue;
+		if (result != OPTION)
+			return complain(table, argv[0], result, argv[at]);
 		if (table[index].set(config, optarg ? optarg : ""))
 			return -1;
 	}
-	if (optind < argc)
-		return error_set("%s: not an option; `kiln help run` lists the options",
-				 argv[optind]);
+	for (; optind < argc; optind++)		/* after "--" */
+		if (take_operand(operands, max, argv[optind], argv[0]))
+			return -1;
 	return 0;
+}
+
+int opts_parse(const struct opt *table, void *config, int argc, char **argv)
+{
+	return opts_parse_operands(table, config, argc, argv, NULL, 0);
 }
 
 void opts_print(const struct opt *table, FILE *out)

@@ -13,13 +13,20 @@ struct opt {
 	int (*set)(void *config, const char *value);
 };
 
-#define OPTS_MAX 24
+#define OPTS_MAX 32
 
 /*
  * Parses all of argv after argv[0] into @config. Operands are refused.
  * Returns 0, or -1 with a sentence.
  */
 int opts_parse(const struct opt *table, void *config, int argc, char **argv);
+
+/*
+ * The same with up to @max operands, before, after and between options. They
+ * go to @operands, which holds @max times NULL before.
+ */
+int opts_parse_operands(const struct opt *table, void *config, int argc, char **argv,
+			const char **operands, int max);
 
 /* The table as help text. */
 void opts_print(const struct opt *table, FILE *out);

@@ -271,3 +271,14 @@ enum pm_button pm_button_state(struct pm *pm)
 	pthread_mutex_unlock(&pm->lock);
 	return state;
 }
+
+const char *pm_button_explain(enum pm_button state)
+{
+	static const char *const reasons[] = {
+		[PM_BUTTON_NOT_ENABLED] = "it never enabled the button: no ACPI in its kernel, or no button driver",
+		[PM_BUTTON_PENDING] = "it has not taken the event: it hangs, or its interrupts are off",
+		[PM_BUTTON_TAKEN] = "it took the event and is still running: nothing in it powers off on it",
+	};
+
+	return reasons[state];
+}

@@ -57,4 +57,7 @@ void pm_rtc_alarm(void *pm);
 
 enum pm_button pm_button_state(struct pm *pm);
 
+/* Half a sentence: why a guest with the button in this state runs on. */
+const char *pm_button_explain(enum pm_button state);
+
 #endif

@@ -92,17 +92,12 @@ static void signal_ready(struct loop_source *source, uint32_t events)
 
 static void reminder_ready(struct loop_source *source, uint32_t events)
 {
-	static const char *const reasons[] = {
-		[PM_BUTTON_NOT_ENABLED] = "it never enabled the button: no ACPI in its kernel, or no button driver",
-		[PM_BUTTON_PENDING] = "it has not taken the event: it hangs, or its interrupts are off",
-		[PM_BUTTON_TAKEN] = "it took the event and is still running: nothing in it powers off on it",
-	};
 	struct signals *signals = container_of(source, struct signals, reminder);
 
 	(void)events;
 	loop_consume(source->fd);
 	fprintf(stderr, "kiln: the guest has not powered off %d s after its power button: %s; SIGTERM ends it at once\n",
-		BUTTON_SECONDS, reasons[pm_button_state(signals->pm)]);
+		BUTTON_SECONDS, pm_button_explain(pm_button_state(signals->pm)));
 }
 
 int signals_start(struct signals *signals, struct loop *loop, struct ending *ending,

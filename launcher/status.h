@@ -2,7 +2,7 @@
 /*
  * Exit statuses, the one table. --debug-exit owns the odd numbers (2N+1), so
  * all of ours are even: a script that uses both can tell them apart. (`kiln
- * check` alone answers 0 or 1.)
+ * check` and the commands on running guests answer 0 or 1.)
  */
 #ifndef KILN_STATUS_H
 #define KILN_STATUS_H
@@ -16,6 +16,8 @@ enum status {
 	STATUS_ENDED	= 10,	/* ended from outside: Ctrl-], SIGINT, SIGTERM, ... */
 };
 
+/* Commands on running guests: understood, but it did not happen. They run no guest themselves. */
+#define STATUS_NOT_DONE		1
 #define STATUS_CHECK_FAILED	1	/* `kiln check`: something is missing */
 
 /* What a write of @value to the --debug-exit port ends the run with. */

@@ -105,6 +105,19 @@ static bool is_over(struct vcpu *vcpu)
 	return __atomic_load_n(&vcpu->stop, __ATOMIC_ACQUIRE);
 }
 
+/*
+ * Stands still until it may go on. The exchange pairs with vcpu_stop(): who
+ * takes its immediate_exit away sees its @stop.
+ */
+static void stand(struct vcpu *vcpu)
+{
+	gate_wait(vcpu->gate, &vcpu->stop);
+	__atomic_exchange_n(&vcpu->run->immediate_exit, 0, __ATOMIC_ACQ_REL);
+	/* So that its watchdogs know; EINVAL: it has no such clock (api.rst 4.78). */
+	if (vcpu->tells_clock && !is_over(vcpu))
+		ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+}
+
 static void *vcpu_thread(void *arg)
 {
 	struct vcpu *vcpu = arg;
@@ -114,7 +127,9 @@ static void *vcpu_thread(void *arg)
 	sigaddset(&kick, KICK);
 	pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
 	while (!is_over(vcpu) && !vcpu->died) {
-		if (!ioctl(vcpu->fd, KVM_RUN, NULL))
+		if (gate_is_closed(vcpu->gate))
+			stand(vcpu);
+		else if (!ioctl(vcpu->fd, KVM_RUN, NULL))
 			handle_exit(vcpu);
 		/* EAGAIN: an application processor was woken by INIT (api.rst 4.38). */
 		else if (errno != EINTR && errno != EAGAIN)
@@ -147,14 +162,20 @@ int vcpu_start(struct vcpu *vcpu)
 	return 0;
 }
 
+void vcpu_kick(struct vcpu *vcpu)
+{
+	/* Closes the gap between its look at @stop or the gate and KVM_RUN (api.rst, immediate_exit). */
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
+	pthread_kill(vcpu->thread, KICK);
+}
+
 void vcpu_stop(struct vcpu *vcpu)
 {
 	if (!vcpu->running)
 		return;
 	__atomic_store_n(&vcpu->stop, true, __ATOMIC_RELEASE);
-	/* Closes the gap between its look at @stop and KVM_RUN (api.rst, immediate_exit). */
-	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELEASE);
-	pthread_kill(vcpu->thread, KICK);
+	vcpu_kick(vcpu);
+	gate_shake(vcpu->gate);
 }
 
 void vcpu_join(struct vcpu *vcpu)
@@ -196,6 +217,8 @@ int vcpu_create(struct vcpu *vcpu, const struct vcpu_config *config, unsigned in
 	vcpu->mmio = config->mmio;
 	vcpu->memory = config->memory;
 	vcpu->ending = config->ending;
+	vcpu->gate = config->gate;
+	vcpu->tells_clock = config->vm->kvmclock_ctrl;
 	vcpu->fd = vm_ioctl(config->vm->fd, KVM_CREATE_VCPU, (void *)(uintptr_t)id);
 	if (vcpu->fd < 0)
 		return error_set("--cpus: vCPU %u cannot be created: %s; give fewer", id,

@@ -13,6 +13,7 @@
 #include "ending.h"
 #include "memory.h"
 #include "mmio.h"
+#include "pause.h"
 #include "vm.h"
 
 struct vcpu {
@@ -24,6 +25,8 @@ struct vcpu {
 	struct mmio *mmio;
 	const struct guest_memory *memory;
 	struct ending *ending;
+	struct gate *gate;
+	bool tells_clock;		/* the device has KVM_KVMCLOCK_CTRL */
 	pthread_t thread;
 	bool running;			/* the thread was started and not yet joined */
 	bool stop;			/* atomic; set by vcpu_stop() */
@@ -38,6 +41,7 @@ struct vcpu_config {
 	const struct bus *bus;
 	struct mmio *mmio;
 	struct ending *ending;
+	struct gate *gate;
 	const struct boot_state *boot;
 	unsigned int cpus;
 };
@@ -53,6 +57,9 @@ int vcpu_start(struct vcpu *vcpu);
 /* Asks it to stop; vcpu_join() waits until it has. Both may be called on one never started. */
 void vcpu_stop(struct vcpu *vcpu);
 void vcpu_join(struct vcpu *vcpu);
+
+/* Gets it out of the kernel, to the gate, which is closed. */
+void vcpu_kick(struct vcpu *vcpu);
 
 void vcpu_destroy(struct vcpu *vcpu);
 

@@ -120,6 +120,7 @@ static int examine(struct vm *vm, unsigned int cpus)
 	    get_supported_cpuid(vm))
 		return -1;
 	vm_get_version(vm->device_fd, &vm->version);
+	vm->kvmclock_ctrl = check_extension(vm, KVM_CAP_KVMCLOCK_CTRL) > 0;
 	vm->tsc_deadline = check_extension(vm, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
 	return 0;
 }

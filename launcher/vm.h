@@ -20,6 +20,7 @@ struct vm {
 	int device_fd, fd;
 	size_t run_size;		/* of struct kvm_run's mapping */
 	bool tsc_deadline;
+	bool kvmclock_ctrl;
 	struct kvm_cpuid2 *cpuid;	/* what the device supports */
 	struct kiln_version version;	/* of kiln; on stock KVM only the name, "KVM" */
 };

@@ -72,6 +72,25 @@ static void what_is_wrong_is_named(void)
 	}
 }
 
+static void operands_stand_anywhere_and_are_counted(void)
+{
+	const char *const among[] = { "stats", "one", "--loud", "two", "--file=x", NULL };
+	const char *const after[] = { "stats", "--loud", "--", "--loud", "two", NULL };
+	const char *const many[] = { "stats", "one", "two", "three", NULL };
+	const char *operands[2] = { NULL, NULL };
+	struct config config = { 0 };
+
+	CHECK(!opts_parse_operands(table, &config, 5, (char **)(uintptr_t)among, operands, 2));
+	CHECK(!strcmp(operands[0], "one") && !strcmp(operands[1], "two"));
+	CHECK(config.loud == 1 && !strcmp(config.file, "x"));
+	operands[0] = operands[1] = NULL;
+	CHECK(!opts_parse_operands(table, &config, 5, (char **)(uintptr_t)after, operands, 2));
+	CHECK(!strcmp(operands[0], "--loud") && !strcmp(operands[1], "two") && config.loud == 2);
+	operands[0] = operands[1] = NULL;
+	CHECK(opts_parse_operands(table, &config, 4, (char **)(uintptr_t)many, operands, 2) == -1);
+	CHECK_ERROR("three: one word too many; `kiln help stats`");
+}
+
 static void sentences_stay_one_line(void)
 {
 	CHECK(error_set("%s: odd", "a\nb\tc") == -1);
@@ -81,6 +100,7 @@ static void sentences_stay_one_line(void)
 static const struct test tests[] = {
 	TEST(values_come_after_blank_or_equals),
 	TEST(what_is_wrong_is_named),
+	TEST(operands_stand_anywhere_and_are_counted),
 	TEST(sentences_stay_one_line),
 	TESTS_END
 };

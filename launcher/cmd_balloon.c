@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "client.h"
+#include "clock.h"
+#include "cmd.h"
+#include "error.h"
+#include "opts.h"
+#include "parse.h"
+#include "status.h"
+
+#define WAIT_SECONDS	10
+#define LOOK_NS		100000000
+
+struct config {
+	uint64_t timeout;
+	bool json;
+};
+
+static int set_timeout(void *config, const char *value)
+{
+	return parse_number("--timeout", value, 0, 86400, &((struct config *)config)->timeout);
+}
+
+static int set_json(void *config, const char *value)
+{
+	(void)value;
+	((struct config *)config)->json = true;
+	return 0;
+}
+
+static const struct opt options[] = {
+	{ "timeout", "SECONDS", "how long the guest may make no progress (default 10); 0: do not wait",
+	  set_timeout },
+	{ "json", NULL, "one line of JSON (Documentation/control.rst)", set_json },
+	{ NULL, NULL, NULL, NULL },
+};
+
+void cmd_balloon_help(FILE *out)
+{
+	fprintf(out, "Usage: kiln balloon NAME [SIZE] [OPTION...]\n\n"
+		     "Asks a guest started with --balloon to make do with SIZE of its memory, like 256M,\n"
+		     "and waits until it does. Without SIZE says how much it has.\n\n");
+	opts_print(options, out);
+	fprintf(out, "\nExit status: %d; %d for bad input or a guest that is not there, %d where it has\n"
+		     "no balloon or the guest did not do it.\n", STATUS_OFF, STATUS_USAGE, STATUS_NOT_DONE);
+}
+
+static void print(const struct client *client, json_t *balloon, const struct config *config)
+{
+	char now[CLIENT_SIZE], memory[CLIENT_SIZE], reported[CLIENT_SIZE];
+
+	if (config->json) {
+		client_print_json(balloon);
+		return;
+	}
+	printf("%s has %s of %s; %s of it reported free so far\n", client->name,
+	       client_size(now, client_number(balloon, "now")),
+	       client_size(memory, client_number(balloon, "memory")),
+	       client_size(reported, client_number(balloon, "reported")));
+}
+
+static int explain(const struct client *client, const json_t *balloon)
+{
+	char now[CLIENT_SIZE], target[CLIENT_SIZE];
+
+	if (!json_is_true(json_object_get(json_object_get(balloon, "device"), "at_work")))
+		error_set("%s was asked, but has no balloon driver at work (virtio_balloon); load it in the guest",
+			  client->name);
+	else
+		error_set("%s stays at %s, asked for %s: it has no more to give, or its driver is stuck; ask for less",
+			  client->name, client_size(now, client_number(balloon, "now")),
+			  client_size(target, client_number(balloon, "target")));
+	return VERB_NOT_DONE;
+}
+
+/* Looks at the balloon until it is where it should be or does not move any more. */
+static int wait_for(struct client *client, json_t *balloon, const struct config *config)
+{
+	static const struct timespec look = { .tv_nsec = LOOK_NS };
+	int64_t last = -1, since = 0;
+	int status = STATUS_OFF;
+
+	while (balloon && config->timeout &&
+	       client_number(balloon, "now") != client_number(balloon, "target")) {
+		if (client_number(balloon, "now") != last) {
+			last = client_number(balloon, "now");
+			since = clock_monotonic();
+		}
+		if (clock_monotonic() - since > (int64_t)config->timeout * NS_PER_SECOND) {
+			status = explain(client, balloon);
+			break;
+		}
+		nanosleep(&look, NULL);
+		json_decref(balloon);
+		balloon = client_ask(client, "balloon");
+	}
+	if (!balloon)
+		return VERB_NOT_DONE;
+	if (status == STATUS_OFF)
+		print(client, balloon, config);
+	json_decref(balloon);
+	return status;
+}
+
+static int check_size(struct client *client, uint64_t size)
+{
+	json_t *balloon = client_ask(client, "balloon");
+	uint64_t memory = (uint64_t)client_number(balloon, "memory");
+	char text[CLIENT_SIZE];
+
+	if (!balloon)
+		return VERB_NOT_DONE;
+	json_decref(balloon);
+	if (size <= memory)
+		return 0;
+	return error_set("SIZE: %s was started with %s; give that or less", client->name,
+			 client_size(text, (int64_t)memory));
+}
+
+static int act(struct client *client, const char *size_text, const struct config *config)
+{
+	struct config once = *config;
+	char line[64] = "balloon";
+	uint64_t size;
+	int status;
+
+	if (!size_text) {
+		once.timeout = 0;
+		return wait_for(client, client_ask(client, line), &once);
+	}
+	if (parse_size("SIZE", size_text, &size))
+		return -1;
+	status = check_size(client, size);
+	if (status)
+		return status;
+	snprintf(line, sizeof(line), "balloon %" PRIu64, size);
+	return wait_for(client, client_ask(client, line), config);
+}
+
+int cmd_balloon(int argc, char **argv)
+{
+	struct config config = { .timeout = WAIT_SECONDS };
+	const char *operands[2] = { NULL, NULL };
+	struct client client;
+	int status;
+
+	if (opts_parse_operands(options, &config, argc, argv, operands, 2))
+		return -1;
+	if (!operands[0])
+		return error_set("balloon: the guest's name is missing; `kiln list` shows those that run");
+	if (client_open(&client, operands[0]))
+		return -1;
+	status = act(&client, operands[1], &config);
+	client_close(&client);
+	return status;
+}
