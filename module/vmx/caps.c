@@ -13,6 +13,7 @@
 #include <linux/kernel.h>
 #include <linux/moduleparam.h>
 #include <asm/msr.h>
+#include <asm/processor.h>
 
 #include "vmx.h"
 
@@ -205,6 +206,28 @@ static int vmx_ept_init(void)
 #define INVVPID_NEEDED \
 	((VMX_VPID_INVVPID_BIT | VMX_VPID_EXTENT_SINGLE_CONTEXT_BIT) << 32)
 
+/* What the CPU claims and does not do is as if it were not there. */
+static void vmx_caps_errata(void)
+{
+	const struct cpuinfo_x86 *cpu = &boot_cpu_data;
+	struct vmx_caps *c = &vmx_caps;
+	u32 errata;
+
+	if (cpu->x86_vendor != X86_VENDOR_INTEL)
+		return;
+	errata = vmx_errata(cpu->x86, cpu->x86_model, cpu->x86_stepping);
+	if (errata & VMX_ERRATUM_TIMER &&
+	    c->pin & PIN_BASED_VMX_PREEMPTION_TIMER) {
+		pr_info("this CPU's VMX-preemption timer has an erratum and is not used\n");
+		c->pin &= ~PIN_BASED_VMX_PREEMPTION_TIMER;
+	}
+	if (errata & VMX_ERRATUM_PERF &&
+	    c->entry & VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL) {
+		pr_info("this CPU's loading of IA32_PERF_GLOBAL_CTRL has an erratum and is not used\n");
+		c->entry &= ~VM_ENTRY_LOAD_IA32_PERF_GLOBAL_CTRL;
+	}
+}
+
 /*
  * Controls that make sense only together, and those switched on per vCPU or
  * per entry rather than for good.
@@ -288,6 +311,7 @@ int vmx_caps_init(void)
 	    rdmsrl_safe(MSR_IA32_VMX_CR4_FIXED1, &vmx_caps.cr4_fixed1))
 		return missing("VMX capability MSRs");
 	vmx_caps.timer_shift = vmx_caps.misc & GENMASK(4, 0);
+	vmx_caps_errata();
 	vmx_caps_combine();
 	return 0;
 }

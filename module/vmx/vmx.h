@@ -126,6 +126,12 @@ static __always_inline struct vmx_vcpu *to_vmx(struct kiln_vcpu *vcpu)
 /* caps.c */
 int vmx_caps_init(void);
 
+/* errata.c */
+#define VMX_ERRATUM_TIMER	BIT(0)	/* the preemption timer's rate */
+#define VMX_ERRATUM_PERF	BIT(1)	/* load IA32_PERF_GLOBAL_CTRL */
+
+u32 vmx_errata(unsigned int family, unsigned int model, unsigned int stepping);
+
 /* cpu.c */
 bool vmx_supported(void);
 int vmx_cpu_enable(void);
