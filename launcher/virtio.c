@@ -110,9 +110,10 @@ static void broke_ready(struct loop_source *source, uint32_t events)
 	(void)events;
 	loop_consume(source->fd);
 	pthread_mutex_lock(&virtio->pci.lock);
-	/* It may be whole again: the guest was faster. */
-	if (!virtio->call(virtio->fd, KILN_VIRTIO_GET_BROKEN, &broken)) {
+	/* Each queue says so; and it may be whole again: the guest was faster. */
+	if (!virtio->reported && !virtio->call(virtio->fd, KILN_VIRTIO_GET_BROKEN, &broken)) {
 		broken.cause[sizeof(broken.cause) - 1] = '\0';
+		virtio->reported = true;
 		snprintf(cause, sizeof(cause), "queue %u: %s", broken.queue, broken.cause);
 		report(virtio, cause);
 	}

@@ -69,9 +69,10 @@ struct virtio {
 	uint32_t config_size;
 	uint64_t features;		/* offered */
 	unsigned int cfg_access;	/* address of the PCI_CFG capability */
-	/* All below: [lock], reset with the device but for the last two. */
+	/* All below: [lock], reset with the device but for the last three. */
 	uint8_t status;
 	bool broken;			/* by what the transport saw */
+	bool reported;			/* what the kernel saw is on stderr */
 	uint64_t driver_features;
 	uint32_t device_select, driver_select;
 	uint16_t queue_select;

@@ -89,6 +89,7 @@ void virtio_reset(struct virtio *virtio)
 		virtio_break(virtio, "it cannot be reset (%s)", strerror(errno));
 	else
 		virtio->broken = false;
+	virtio->reported = false;
 	virtio->status = 0;
 	virtio->driver_features = 0;
 	virtio->device_select = virtio->driver_select = 0;

@@ -711,6 +711,17 @@ static void a_driver_at_work_is_told_that_its_device_broke(void)
 	CHECK(irqs[1].level && get(structure(VIRTIO_PCI_CAP_ISR_CFG), 1) == VIRTIO_ISR_CONFIG);
 }
 
+static void what_the_kernel_saw_is_told_once(void)
+{
+	go_to_work();
+	event(&virtio.broke);
+	event(&virtio.broke);
+	CHECK(virtio.reports_left == 9);
+	put(VIRTIO_PCI_COMMON_STATUS, 1, 0);
+	event(&virtio.broke);
+	CHECK(virtio.reports_left == 8);
+}
+
 static void a_guest_cannot_flood_stderr(void)
 {
 	go_to_work();
@@ -846,6 +857,7 @@ static const struct test tests[] = {
 	TEST(with_messages_the_pin_stays_down),
 	TEST(the_kernels_word_shows_in_the_status),
 	TEST(a_driver_at_work_is_told_that_its_device_broke),
+	TEST(what_the_kernel_saw_is_told_once),
 	TEST(a_guest_cannot_flood_stderr),
 	TEST(the_configuration_is_the_kernels),
 	TEST(the_generation_counts_changes),
