@@ -116,4 +116,16 @@ static inline ssize_t kiln_iocb_write(struct file *file, struct kiocb *iocb,
 	vfs_iocb_iter_write(file, iocb, from)
 #endif
 
+/* Large UDP packets that are split later: the tap has them since 6.2. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define KILN_TUN_F_USO			0
+#define KILN_NET_GUEST_USO		0ULL
+#define KILN_NET_HOST_USO		0ULL
+#else
+#define KILN_TUN_F_USO			(TUN_F_USO4 | TUN_F_USO6)
+#define KILN_NET_GUEST_USO		(BIT_ULL(VIRTIO_NET_F_GUEST_USO4) | \
+					 BIT_ULL(VIRTIO_NET_F_GUEST_USO6))
+#define KILN_NET_HOST_USO		BIT_ULL(VIRTIO_NET_F_HOST_USO)
+#endif
+
 #endif /* KILN_COMPAT_H */

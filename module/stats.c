@@ -66,6 +66,7 @@ static const struct counter_row vm_rows[] = {
 	VM_ROW(virtio_kick),
 	VM_ROW(virtio_request),
 	VM_ROW(virtio_signal),
+	VM_ROW(virtio_drop),
 };
 
 /* What the room mmu/ counts in struct kiln_mmu and struct kiln_mmu_cpu. */

@@ -60,6 +60,7 @@ struct kiln_vm_stats {
 	atomic64_t virtio_kick;	/* doorbells and kick eventfds rung */
 	atomic64_t virtio_request; /* chains taken from rings */
 	atomic64_t virtio_signal; /* interrupts of virtio devices */
+	atomic64_t virtio_drop;	/* packets the tap or the guest would not have */
 };
 
 /**

@@ -31,6 +31,7 @@
 
 static const struct kiln_virtio_ops * const back_ends[] = {
 	&kiln_virtio_block,
+	&kiln_virtio_net,
 	&kiln_virtio_rng,
 };
 
@@ -141,6 +142,8 @@ static void reset(struct kiln_virtio *dev)
 	for (i = 0; i < dev->nr_queues; i++)
 		kiln_queue_reset(&dev->queues[i]);
 	kiln_signal_reset(&dev->config_signal);
+	if (dev->ops->reset)
+		dev->ops->reset(dev);
 	WRITE_ONCE(dev->features, 0);
 	set_status_bits(dev, 0xff, 0);
 }

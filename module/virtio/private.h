@@ -241,6 +241,8 @@ struct kiln_queue {
  *	no kick will announce. queue->lock, in the VM's mm
  * @complete: finish what is in @list, which came from kiln_queue_done().
  *	queue->lock; guest memory only while queue->running
+ * @reset: the driver starts anew: forget what it told the device. dev->lock, no
+ *	queue runs. May be NULL
  * @write_config: the driver writes @len bytes, which are inside, at @off: 0 or
  *	-EINVAL. dev->lock. May be NULL: nothing can be written
  * @ioctl: a call that is not common to all; -ENOTTY if it is none. dev->lock
@@ -261,6 +263,7 @@ struct kiln_virtio_ops {
 	void (*stop_queue)(struct kiln_queue *queue);
 	bool (*serve)(struct kiln_queue *queue, unsigned int *budget);
 	void (*complete)(struct kiln_queue *queue, struct llist_node *list);
+	void (*reset)(struct kiln_virtio *dev);
 	int (*write_config)(struct kiln_virtio *dev, u32 off, const u8 *buf,
 			    u32 len);
 	long (*ioctl)(struct kiln_virtio *dev, unsigned int cmd,
@@ -309,6 +312,7 @@ struct kiln_virtio {
 
 extern const struct kiln_virtio_ops kiln_virtio_rng;
 extern const struct kiln_virtio_ops kiln_virtio_block;
+extern const struct kiln_virtio_ops kiln_virtio_net;
 
 static inline bool kiln_virtio_has(const struct kiln_virtio *dev, int feature)
 {
@@ -382,6 +386,18 @@ static inline void kiln_queue_kick(struct kiln_queue *queue)
 }
 
 /**
+ * kiln_queue_pop_behind() - take one more chain for the same purpose
+ * @queue: the queue
+ * @chain: filled in
+ * @pieces: the first so many of queue->iov are kept, those of chains that were
+ *	taken before; less than ops->iov_max
+ *
+ * Otherwise as kiln_queue_pop().
+ */
+bool kiln_queue_pop_behind(struct kiln_queue *queue,
+			   struct kiln_vring_chain *chain, u32 pieces);
+
+/**
  * kiln_queue_pop() - take a chain
  * @queue: the queue
  * @chain: filled in; its pieces are in queue->iov until the next call
@@ -393,7 +409,11 @@ static inline void kiln_queue_kick(struct kiln_queue *queue)
  * being stopped, or broken.
  * Context: queue->lock, in the VM's mm.
  */
-bool kiln_queue_pop(struct kiln_queue *queue, struct kiln_vring_chain *chain);
+static inline bool kiln_queue_pop(struct kiln_queue *queue,
+				  struct kiln_vring_chain *chain)
+{
+	return kiln_queue_pop_behind(queue, chain, 0);
+}
 
 /**
  * kiln_queue_push() - give a chain back
@@ -409,9 +429,21 @@ void kiln_queue_push(struct kiln_queue *queue,
 		     const struct kiln_vring_chain *chain, u32 written);
 
 /**
+ * kiln_queue_push_batch() - give chains back so that the guest sees all or none
+ * @queue: the queue
+ * @used: of kiln_vring_used(), in the order they were taken
+ * @nr: how many, at least 1
+ *
+ * Otherwise as kiln_queue_push().
+ */
+void kiln_queue_push_batch(struct kiln_queue *queue,
+			   const struct kiln_vring_used *used, unsigned int nr);
+
+/**
  * kiln_queue_unpop() - have a chain served again
  * @queue: the queue
- * @chain: the one kiln_queue_pop() took last; nothing was done to it
+ * @chain: the one kiln_queue_pop() took last; nothing was done to it. Only nr
+ *	is used
  *
  * Context: queue->lock.
  */

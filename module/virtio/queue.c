@@ -302,7 +302,8 @@ void kiln_virtio_leave(struct kiln_vcpu *vcpu)
 
 /* -------------------------------------------------------- for back ends */
 
-bool kiln_queue_pop(struct kiln_queue *queue, struct kiln_vring_chain *chain)
+bool kiln_queue_pop_behind(struct kiln_queue *queue,
+			   struct kiln_vring_chain *chain, u32 pieces)
 {
 	struct kiln_virtio *dev = queue->dev;
 	int r;
@@ -310,8 +311,8 @@ bool kiln_queue_pop(struct kiln_queue *queue, struct kiln_vring_chain *chain)
 	lockdep_assert_held(&queue->lock);
 	if (!queue->running || queue->holds)
 		return false;
-	chain->iov = queue->iov;
-	chain->iov_max = dev->ops->iov_max;
+	chain->iov = queue->iov + pieces;
+	chain->iov_max = dev->ops->iov_max - pieces;
 	do {
 		r = kiln_vring_pop(&queue->ring, chain);
 	} while (!r && kiln_vring_enable_kicks(&queue->ring));
@@ -328,23 +329,39 @@ bool kiln_queue_pop(struct kiln_queue *queue, struct kiln_vring_chain *chain)
 	return false;
 }
 
-void kiln_queue_push(struct kiln_queue *queue,
-		     const struct kiln_vring_chain *chain, u32 written)
+static void given_back(struct kiln_queue *queue, unsigned int nr)
 {
+	WRITE_ONCE(queue->inflight, queue->inflight - nr);
+	if (!queue->inflight)
+		wake_up_all(&queue->idle);
+}
+
+void kiln_queue_push_batch(struct kiln_queue *queue,
+			   const struct kiln_vring_used *used, unsigned int nr)
+{
+	unsigned int i;
 	int r = 0;
 
 	lockdep_assert_held(&queue->lock);
 	if (queue->running) {
-		r = kiln_vring_push(&queue->ring, chain, written);
+		r = kiln_vring_push_batch(&queue->ring, used, nr);
 		queue->used = true;
-		trace_kiln_virtio_done(queue->dev->ops->id, queue->index,
-				       chain->id, written);
+		for (i = 0; i < nr; i++)
+			trace_kiln_virtio_done(queue->dev->ops->id,
+					       queue->index, used[i].id,
+					       used[i].written);
 	}
-	WRITE_ONCE(queue->inflight, queue->inflight - 1);
-	if (!queue->inflight)
-		wake_up_all(&queue->idle);
+	given_back(queue, nr);
 	if (unlikely(r))
 		kiln_virtio_break(queue, r, queue->ring.cause);
+}
+
+void kiln_queue_push(struct kiln_queue *queue,
+		     const struct kiln_vring_chain *chain, u32 written)
+{
+	struct kiln_vring_used used = kiln_vring_used(chain, written);
+
+	kiln_queue_push_batch(queue, &used, 1);
 }
 
 void kiln_queue_unpop(struct kiln_queue *queue,
