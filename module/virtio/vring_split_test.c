@@ -124,6 +124,21 @@ static void indices_wrap(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ring_get(r, AT_USED + 4, 8), 0x200000002ULL);
 }
 
+static void a_base_is_gone_on_from(struct kunit *test)
+{
+	struct ring *r = ring_setup(test, SPLIT, NUM);
+
+	ring_put(r, AT_AVAIL + 2, 0x1234, 2);
+	KUNIT_EXPECT_EQ(test, kiln_vring_set_base(&r->vr, 0x1234), 0);
+	KUNIT_EXPECT_EQ(test, ring_pop(test, r), 0);
+	r->avail = 0x1234;
+	split_desc(r, 3, DATA, 4, 0, 0);
+	split_offer(r, 3);
+	KUNIT_EXPECT_EQ(test, ring_pop(test, r), 1);
+	KUNIT_EXPECT_EQ(test, r->chain.id, 3);
+	KUNIT_EXPECT_EQ(test, kiln_vring_get_base(&r->vr), 0x1235);
+}
+
 /* Two chains, given back the other way round. */
 static void chains_are_used_in_any_order(struct kunit *test)
 {
@@ -650,6 +665,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(a_buffer_may_span_slots),
 	KUNIT_CASE(a_read_only_slot_may_be_read),
 	KUNIT_CASE(indices_wrap),
+	KUNIT_CASE(a_base_is_gone_on_from),
 	KUNIT_CASE(chains_are_used_in_any_order),
 	KUNIT_CASE(what_is_not_wanted_is_given_back),
 	KUNIT_CASE(a_table_holds_a_chain),
