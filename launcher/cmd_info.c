@@ -80,6 +80,8 @@ static void print_info(const json_t *info)
 		line("initrd", "%s", client_text(info, "initrd"));
 	if (*client_text(info, "append"))
 		line("append", "%s", client_text(info, "append"));
+	line("user", "%lld", (long long)client_number(info, "uid"));
+	line("seccomp", "%s", client_text(info, "seccomp"));
 	print_console(json_object_get(info, "console"));
 	json_array_foreach(json_object_get(info, "disks"), i, each)
 		line("disk", "%s%s", client_text(each, "path"),

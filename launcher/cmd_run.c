@@ -128,6 +128,16 @@ static int set_device(void *config, const char *value)
 	return 0;
 }
 
+static int set_user(void *config, const char *value)
+{
+	return sandbox_parse_user(&((struct run_config *)config)->sandbox, value);
+}
+
+static int set_seccomp(void *config, const char *value)
+{
+	return sandbox_parse_seccomp(&((struct run_config *)config)->sandbox, value);
+}
+
 static int set_debug_exit(void *config, const char *value)
 {
 	(void)value;
@@ -158,6 +168,9 @@ static const struct opt options[] = {
 	{ "name", "NAME", "what the other commands call this guest (default vm0, vm1, ...)",
 	  set_name },
 	{ "device", "PATH", "the hypervisor (default /dev/kiln; /dev/kvm works too)", set_device },
+	{ "user", "NAME|UID[:GID]", "who the launcher becomes once all is open (from root)", set_user },
+	{ "seccomp", "on|log|off", "system calls it does not need are forbidden (default on)",
+	  set_seccomp },
 	{ "debug-exit", NULL, "a write of N to port 0xf4 ends the run with status 2N+1",
 	  set_debug_exit },
 	{ "verbose", NULL, "say what is done and when", set_verbose },

@@ -102,6 +102,8 @@ json_t *control_facts(const struct control *control)
 	if (config->boot.initrd)
 		put(facts, "initrd", control_text(config->boot.initrd));
 	put(facts, "append", control_text(config->boot.append));
+	put(facts, "seccomp", json_string(sandbox_seccomp_state(&config->sandbox)));
+	put(facts, "uid", json_integer(config->sandbox.change_user ? config->sandbox.uid : geteuid()));
 	put(facts, "console", describe_console(guest));
 	put(facts, "disks", describe_disks(&config->devices));
 	return facts;

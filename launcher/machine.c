@@ -290,7 +290,7 @@ static int run(struct machine *machine)
 		machine_close(machine);
 		return -1;
 	}
-	ran = !start_vcpus(machine);
+	ran = !sandbox_enter(&machine->config->sandbox) && !start_vcpus(machine);
 	if (ran) {
 		say("the guest runs");
 		if (loop_run(&machine->loop))

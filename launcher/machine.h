@@ -8,6 +8,7 @@
 
 #include "boot.h"
 #include "devices.h"
+#include "sandbox.h"
 
 struct run_config {
 	const char *name;	/* NULL: one is found */
@@ -17,6 +18,7 @@ struct run_config {
 	const char *console;
 	struct devices_config devices;
 	const char *device;
+	struct sandbox_config sandbox;
 	bool debug_exit;
 	bool verbose;
 };

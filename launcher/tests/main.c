@@ -17,6 +17,7 @@ static const struct suite *const suites[] = {
 	&suite_cpuid, &suite_bus,     &suite_mmio,   &suite_uart, &suite_rtc,
 	&suite_pm,    &suite_death,   &suite_console, &suite_host, &suite_pci,
 	&suite_virtio_pci, &suite_disk,   &suite_vconsole,
+	&suite_sandbox,
 };
 
 const char *test_path(const char *name)
