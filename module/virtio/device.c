@@ -31,6 +31,7 @@
 
 static const struct kiln_virtio_ops * const back_ends[] = {
 	&kiln_virtio_block,
+	&kiln_virtio_console,
 	&kiln_virtio_net,
 	&kiln_virtio_rng,
 };

@@ -312,6 +312,7 @@ struct kiln_virtio {
 
 extern const struct kiln_virtio_ops kiln_virtio_rng;
 extern const struct kiln_virtio_ops kiln_virtio_block;
+extern const struct kiln_virtio_ops kiln_virtio_console;
 extern const struct kiln_virtio_ops kiln_virtio_net;
 
 static inline bool kiln_virtio_has(const struct kiln_virtio *dev, int feature)
