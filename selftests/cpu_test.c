@@ -250,6 +250,28 @@ RULE(lmsw_sets_but_never_clears_protection,
 	guest_expect(msw & 0xffff, read_cr0() & 0xffff);
 )
 
+RULE(lmsw_and_smsw_reach_memory_and_move_16_bits,
+	volatile uint32_t *word = (volatile uint32_t *)VM_SCRATCH;
+	uint64_t msw = read_cr0() & 0xffff;
+	uint64_t pushed;
+	*word = 0x5a5a5a5a;
+	asm volatile("smsw (%0)" : : "r"(word) : "memory");
+	guest_expect(0x5a5a0000 | msw, *word);
+	asm volatile("rex.w; smsw 0x10(%0,%1,4)" : : "r"(word), "r"(4UL) : "memory");
+	guest_expect(msw, word[8] & 0xffff);
+	asm volatile("pushq $0; smsw (%%rsp); pop %0" : "=r"(pushed) : : "memory");
+	guest_expect(msw, pushed);
+	*word = 0xfff00008;						/* TS on, PE and MP off */
+	asm volatile("lmsw (%0)" : : "r"(word) : "memory");
+	guest_expect(CR0_TS | CR0_PE, read_cr0() & (CR0_TS | CR0_MP | CR0_PE));
+	*word = msw;
+	asm volatile("lmsw (%0)" : : "r"(word) : "memory");
+	guest_expect(msw, read_cr0() & 0xffff);
+	guest_expect(GP_VECTOR, guest_catch("lmsw (%1)", , "r"(1UL << 63)));
+	guest_expect(GP_VECTOR, guest_catch("smsw (%1)", , "r"(1UL << 63)));
+	guest_expect(msw, read_cr0() & 0xffff);
+)
+
 RULE(cr2_holds_what_was_written,
 	write_cr2(0x123456789abc);
 	guest_expect(0x123456789abc, read_cr2());

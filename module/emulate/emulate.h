@@ -368,6 +368,21 @@ enum emulate_result emulate_linear(struct emulate_ctxt *ctxt,
 				   u64 *linear);
 
 /**
+ * emulate_operand() - the linear address of ctxt->insn's memory operand
+ * @ctxt: as for emulate_insn(); @insn has_mem, of whatever kind
+ * @size: bytes accessed there, 1 or more
+ * @access: EMU_ACCESS_*
+ * @linear: out
+ *
+ * For callers that carry out an instruction of EMU_KIND_OTHER themselves.
+ *
+ * Return: EMU_DONE or EMU_FAULT, as emulate_linear() says.
+ */
+enum emulate_result emulate_operand(struct emulate_ctxt *ctxt,
+				    unsigned int size, unsigned int access,
+				    u64 *linear);
+
+/**
  * emulate_is_store() - is it one plain store to memory?
  * @insn: decoded
  *

@@ -62,6 +62,14 @@ static u64 effective_address(const struct emulate_ctxt *ctxt, u64 adjust)
  * Store to memory what a read-modify-write (@old was read) or a plain store
  * makes of it. XCHG with memory locks without the prefix.
  */
+enum emulate_result emulate_operand(struct emulate_ctxt *ctxt,
+				    unsigned int size, unsigned int access,
+				    u64 *linear)
+{
+	return emulate_linear(ctxt, ctxt->insn.seg, effective_address(ctxt, 0),
+			      size, access, linear);
+}
+
 static enum emulate_result store(struct emulate_ctxt *ctxt, u64 linear,
 				 u64 old, u64 new)
 {

@@ -137,6 +137,33 @@ static int not_emulated(struct kiln_vcpu *vcpu)
 			"an access to a control register by an instruction that kiln does not emulate");
 }
 
+/* LMSW and SMSW with their operand in memory, 16 bits whatever the operand size. */
+static int msw_in_memory(struct kiln_vcpu *vcpu, bool load)
+{
+	u32 access = load ? EMU_ACCESS_READ : EMU_ACCESS_WRITE;
+	u16 msw = vcpu->cr0;
+	enum emulate_result r;
+	struct kiln_emul e;
+	u64 linear;
+
+	kiln_emul_init(&e, vcpu);
+	r = kiln_emul_fetch(&e);
+	if (r == EMU_DONE)
+		r = emulate_operand(&e.ctxt, sizeof(msw), access, &linear);
+	if (r == EMU_DONE && load)
+		r = e.ctxt.ops->read(&e.ctxt, linear, &msw, sizeof(msw),
+				     access);
+	else if (r == EMU_DONE)
+		r = e.ctxt.ops->write(&e.ctxt, linear, &msw, sizeof(msw));
+	/* A device of user space's, EMU_IO, is one of the failures. */
+	if (r != EMU_DONE)
+		return kiln_emul_failed(&e, r);
+	if (load)
+		return kiln_exit_lmsw(vcpu, msw);
+	svm_skip_insn(vcpu);
+	return KILN_RESUME;
+}
+
 /* CR0 is also written by CLTS and LMSW. */
 static int other_cr(struct kiln_vcpu *vcpu, const struct kiln_insn *insn)
 {
@@ -146,9 +173,11 @@ static int other_cr(struct kiln_vcpu *vcpu, const struct kiln_insn *insn)
 		return not_emulated(vcpu);
 	if (insn->opcode == 0x06)
 		return kiln_exit_clts(vcpu);
-	if (insn->opcode == 0x01 && op == 6 && insn->modrm >= 0xc0)
+	if (insn->opcode == 0x01 && (op == 6 || op == 4) && insn->has_mem)
+		return msw_in_memory(vcpu, op == 6);
+	if (insn->opcode == 0x01 && op == 6)
 		return kiln_exit_lmsw(vcpu, kiln_reg_read(vcpu, insn->rm));
-	if (insn->opcode == 0x01 && op == 4 && insn->modrm >= 0xc0) {
+	if (insn->opcode == 0x01 && op == 4) {
 		/* SMSW: how much of it is the operand size's affair. */
 		if (insn->size == 2)
 			kiln_reg_write(vcpu, insn->rm,
