@@ -18,15 +18,16 @@ check_debian_image() {
 }
 
 # debian_machine CPU COMMAND...: in a machine that has the system's disk, as a file's name in the environment: DISK.
+# libgcc_s is what glibc loads to end a thread, and aborts without.
 debian_machine() {
-	local cpu=$1 image
+	local cpu=$1 image libgcc=/lib/x86_64-linux-gnu/libgcc_s.so.1
 	shift
 	need debian
 	image=$("$LAB/debian") || return
 	# shellcheck disable=SC2016 # for the shell of the machine
 	"$LAB/vm" --cpu "$cpu" --kernel stock --cpus "$([ "$cpu" = amd ] && echo 2 || echo 1)" --memory 1536 --timeout 1800 --disk "$image/disk.img" \
 		--add "$image/vmlinuz:/guest/vmlinuz" --add "$image/initrd:/guest/initrd" --add "$LAB/checks/debian.exp" \
-		--add /usr/bin/expect:/bin/expect --add /usr/share/tcltk/tcl8.6:/usr/share/tcltk/tcl8.6 -- sh -c '
+		--add /usr/bin/expect:/bin/expect --add "$libgcc:$libgcc" --add /usr/share/tcltk/tcl8.6:/usr/share/tcltk/tcl8.6 -- sh -c '
 		for module in virtio_pci virtio_blk ata_piix sd_mod; do modprobe $module; done
 		for DISK in /dev/vda /dev/sda; do [ ! -b $DISK ] || break; done
 		export DISK

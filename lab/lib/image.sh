@@ -46,11 +46,14 @@ guest_initrd() {
 	echo "$initrd"
 }
 
-# base_image KERNEL_DIR: prints the path of the base archive.
+# base_image KERNEL_DIR: prints the path of the base archive, which is named by what went into it: trees of different
+# age share the cache.
 base_image() {
-	local dir=$1 base=$1/base.cpio init
+	local dir=$1 base init
 	init=$(guest_program init) || exit 125
-	if ! fresh "$base" "$init" "$dir/release" "$(command -v busybox)" "$LAB/lib/image.sh" "$LAB/lib/kernel.sh"; then
+	base=$dir/base.$({ cat "$init" "$LAB/lib/image.sh" "$(command -v busybox)" && echo "$IMAGE_MODULES"; } | sha256sum | cut -c1-12).cpio
+	if ! fresh "$base" "$dir/release"; then
+		find "$dir" -maxdepth 1 -name 'base.*' -mtime +2 -delete
 		with_lock "$dir/image.lock" make_base "$dir" "$init" "$base" || die "the base image could not be made"
 	fi
 	echo "$base"
