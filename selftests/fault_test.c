@@ -14,34 +14,8 @@
 
 #include "kselftest_harness.h"
 #include "guest.h"
+#include "fault.h"
 #include "vm.h"
-
-#define FAIL_NTH	"/proc/thread-self/fail-nth"
-#define DEBUGFS		"/sys/kernel/debug/"
-#define MOST_FAULTS	2000
-
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-/* All allocations are to fail, those that may wait too; page allocations from order 0 on. */
-static const struct {
-	const char *file, *value;
-} settings[] = {
-	{ DEBUGFS "failslab/ignore-gfp-wait", "N" },
-	{ DEBUGFS "failslab/verbose", "0" },
-	{ DEBUGFS "fail_page_alloc/ignore-gfp-wait", "N" },
-	{ DEBUGFS "fail_page_alloc/ignore-gfp-highmem", "N" },
-	{ DEBUGFS "fail_page_alloc/min-order", "0" },
-	{ DEBUGFS "fail_page_alloc/verbose", "0" },
-	{ DEBUGFS "fail_usercopy/verbose", "0" },
-};
 
 FIXTURE(fault) {
 	struct vm *vm;
@@ -58,12 +32,11 @@ static __guest void lives(void)
 
 FIXTURE_SETUP(fault)
 {
-	self->fail_nth = open(FAIL_NTH, O_RDWR | O_CLOEXEC);
+	const char *why;
+
+	self->fail_nth = fault_open(&why);
 	if (self->fail_nth < 0)
-		SKIP(_exit(255), "no " FAIL_NTH ": this kernel injects no faults (lab/vm --kernel debug does)");
-	for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++)
-		if (!write_file(settings[i].file, settings[i].value) && !strstr(settings[i].file, "usercopy"))
-			SKIP(_exit(255), "%s cannot be set", settings[i].file);
+		SKIP(_exit(255), "%s", why);
 	self->vm = vm_create(VM_IRQCHIP);
 	self->vcpu = vm_add_vcpu(self->vm);
 	vcpu_long_mode(self->vcpu, lives);
@@ -74,69 +47,8 @@ FIXTURE_TEARDOWN(fault)
 	vm_destroy(self->vm);
 }
 
-/* Copies from and to user space count as well and fail, those of these calls too. */
-static void arm(int fd, int n)
-{
-	char text[16];
-	int size = snprintf(text, sizeof(text), "%d", n);
-
-	while (pwrite(fd, text, size, 0) < 0)
-		if (errno != EFAULT)
-			die("fail-nth: %s", strerror(errno));
-}
-
-/* Disarms; true if the fault was injected before. */
-static bool was_injected(int fd)
-{
-	char text[16] = "";
-	bool injected;
-
-	if (pread(fd, text, sizeof(text) - 1, 0) >= 0)
-		injected = atoi(text) == 0;
-	else if (errno == EFAULT)
-		injected = false;
-	else
-		die("fail-nth: %s", strerror(errno));
-	arm(fd, 0);
-	return injected;
-}
-
 /* The device lives on: a call that failed left it in working order. */
 #define EXPECT_ALIVE() EXPECT_STREQ("done", vcpu_outcome(self->vcpu))
-
-/*
- * OPERATION is an expression of type int, -errno if it fails; UNDO is run after it succeeded. Goes on until it succeeds
- * with no fault injected. Injected faults that do not make it fail are fine: the kernel tries again, or does without.
- */
-#define EACH_ALLOCATION_FAILS(operation, undo) do {							\
-	int n__, failures__ = 0;									\
-	bool injected__ = true;										\
-													\
-	for (n__ = 1; injected__ && n__ < MOST_FAULTS; n__++) {						\
-		arm(self->fail_nth, n__);								\
-		self->result = operation;									\
-		injected__ = was_injected(self->fail_nth);						\
-		if (self->result < 0) {										\
-			failures__++;									\
-			ASSERT_TRUE(injected__) {							\
-				TH_LOG("allocation %d: %s without a fault", n__, strerror(-self->result));	\
-			}										\
-			EXPECT_TRUE(self->result == -ENOMEM || self->result == -EFAULT) {					\
-				TH_LOG("allocation %d: %s", n__, strerror(-self->result));			\
-			}										\
-			EXPECT_ALIVE();									\
-			self->result = operation;								\
-			ASSERT_LE(0, self->result) {								\
-				TH_LOG("after allocation %d failed: %s", n__, strerror(-self->result));		\
-			}										\
-		}											\
-		undo;											\
-	}												\
-	ASSERT_FALSE(injected__);									\
-	EXPECT_ALIVE();											\
-	printf("# " #operation ": %d faults, %d failures\n", n__ - 2, failures__);			\
-	fflush(stdout);											\
-} while (0)
 
 TEST_F_TIMEOUT(fault, create_vm, 280)
 {

@@ -51,6 +51,11 @@ int64_t bench_touch_4k_absent(void);
 int64_t bench_touch_4k_present(void);
 int64_t bench_touch_2m(void);
 
+/* virtio_rows.c: kicks, and requests to their interrupt. */
+int64_t bench_kick_port(void);
+int64_t bench_kick_mmio(void);
+int64_t bench_entropy(void);
+
 /* host_rows.c: measured from outside. */
 int64_t bench_create_destroy(void);
 int64_t bench_launch(void);
