@@ -307,11 +307,14 @@ struct kiln_virtio_block {
 
 /**
  * struct kiln_virtio_net - back end of a network device
- * @fd: per queue pair a tap descriptor with IFF_NO_PI and IFF_VNET_HDR (with
- *	IFF_MULTI_QUEUE if there are several); -1 for none
- * @nr_pairs: how many of @fd are given, 1 to 8, at most (nr_queues - 1) / 2
+ * @fd: per queue pair a descriptor of a tap (tun or macvtap) with IFF_NO_PI,
+ *	IFF_VNET_HDR and a header of 12 bytes (TUNSETVNETHDRSZ), and with
+ *	IFF_MULTI_QUEUE if there are several; the call takes references of its own.
+ *	Offloads are set by the device
+ * @nr_pairs: how many of @fd are given, 1 to 8, at most (nr_queues - 1) / 2; 0
+ *	takes the back end away
  * @mtu: 68 to 65535, 0: not told to the guest
- * @mac: of the guest
+ * @mac: of the guest, not a group's
  * @link: 1: up
  * @reserved: zero
  */
@@ -324,6 +327,18 @@ struct kiln_virtio_net {
 	__u8 reserved[17];
 };
 
+/*
+ * On a device of the type, which has 3 to 17 queues: two to a pair, and the
+ * control queue behind those of all pairs, or behind those of the first if the
+ * driver does without VIRTIO_NET_F_MQ. The device must not be at work (-EBUSY),
+ * except that @link may change at any time; nor may @nr_pairs change once
+ * features are negotiated (-EBUSY). -EBADF: not open for both ways; -EBADFD: a
+ * tap that has no interface; -EINVAL: no tap, or a field out of its range;
+ * -ENOMEM. Nothing has changed then.
+ *
+ * A tap whose interface is deleted takes the link down. What the tap or the
+ * guest would not have is dropped, and counted in virtio_drop.
+ */
 #define KILN_VIRTIO_SET_NET	_IOW(KILNIO, 0x21, struct kiln_virtio_net)
 
 /**

@@ -24,7 +24,7 @@
 #define EVENT_IDX	BIT64(VIRTIO_RING_F_EVENT_IDX)
 #define INDIRECT	BIT64(VIRTIO_RING_F_INDIRECT_DESC)
 
-#define VIRTIO_QUEUES	4
+#define VIRTIO_QUEUES	5
 #define VIRTIO_NUM	64		/* descriptors of a queue */
 #define VIRTIO_MEMORY	VM_FREE		/* where the rings are; each has a page and more */
 #define VIRTIO_RING(i)	(VIRTIO_MEMORY + (i) * 0x2000UL)
