@@ -55,6 +55,7 @@ DISK_MODULES="virtio_pci virtio_blk virtio_rng ext4 crc32c_generic"
 # command line.
 disk_initrd() {
 	local initrd=$BUILD/lab/disk.cpio tree
+	mkdir -p "$BUILD/lab"
 	tree=$(mktemp -d)
 	mkdir -p "$tree"/{proc,sys,dev,root,lib/modules/"$(cat "$1/release")"}
 	put_busybox "$tree"
@@ -85,6 +86,7 @@ disk_initrd() {
 # disk_image: prints the path of an ext4 image whose /sbin/init says what it runs on, writes, and powers off.
 disk_image() {
 	local image=$BUILD/lab/disk.img tree
+	mkdir -p "$BUILD/lab"
 	tree=$(mktemp -d)
 	mkdir -p "$tree"/{proc,sys,dev,sbin}
 	put_busybox "$tree"

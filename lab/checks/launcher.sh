@@ -46,6 +46,7 @@ check_launcher_boot() {
 # devices_initrd: prints the path of an initrd whose /devices says what is on the PCI bus.
 devices_initrd() {
 	local initrd=$BUILD/lab/devices.cpio tree
+	mkdir -p "$BUILD/lab"
 	tree=$(mktemp -d)
 	cp launcher/tests/devices "$tree/devices"
 	{ cat "$(guest_initrd)" && pack "$tree"; } >"$initrd.$$" && mv "$initrd.$$" "$initrd"
