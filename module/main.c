@@ -297,7 +297,7 @@ int kiln_version(struct kiln_version __user *user)
 {
 	struct kiln_version v = {
 		.major = 1,
-		.minor = 0,
+		.minor = 1,
 		.vendor = kiln_hw->vendor,
 	};
 
