@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <malloc.h>
 #include <pwd.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -305,8 +304,6 @@ static int filter_calls(enum sandbox_seccomp mode)
 		seccomp_init(mode == SANDBOX_LOG ? SCMP_ACT_LOG : SCMP_ACT_TRAP);
 	int ret = -ENOMEM;
 
-	/* For a thread's own heap glibc would open files below /sys and /proc. */
-	mallopt(M_ARENA_MAX, 1);
 	if (filter)
 		ret = fill(filter);
 	/* The SSB mitigation that older kernels tie to seccomp would slow the guest down, too. */
