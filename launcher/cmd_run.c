@@ -105,6 +105,19 @@ static int set_disk(void *config, const char *value)
 	return 0;
 }
 
+/* tap[=NAME][,WORD]... */
+static int set_net(void *config, const char *value)
+{
+	struct devices_config *devices = &((struct run_config *)config)->devices;
+
+	if (devices->nr_nets == NETS_MAX)
+		return error_set("--net %s: one too many; give at most %d", value, NETS_MAX);
+	if (net_parse(&devices->nets[devices->nr_nets], value))
+		return -1;
+	devices->nr_nets++;
+	return 0;
+}
+
 static int set_balloon(void *config, const char *value)
 {
 	(void)value;
@@ -163,6 +176,8 @@ static const struct opt options[] = {
 	  "                             file:PATH, null", set_console },
 	{ "disk", "PATH[,WORD]...", "a raw file or block device as virtio disk; may be repeated",
 	  set_disk },
+	{ "net", "tap[=NAME][,WORD]...", "a virtio network card on a tap of the host; may be repeated",
+	  set_net },
 	{ "balloon", NULL, "a virtio balloon: free memory goes back to the host", set_balloon },
 	{ "rng", "on|off", "a virtio source of random numbers (default on, with kiln)", set_rng },
 	{ "name", "NAME", "what the other commands call this guest (default vm0, vm1, ...)",
@@ -188,6 +203,11 @@ void cmd_run_help(FILE *out)
 		     "  queues=N               request queues, 1 to 16 (default 1)\n"
 		     "  id=TEXT                serial number, up to 20 bytes\n"
 		     "  iops=N, bps=SIZE       at most so many requests and bytes per second\n");
+	fprintf(out, "\nWords after a network card's tap:\n"
+		     "  bridge=BR              put the tap on a bridge, see `kiln help net`\n"
+		     "  mac=ADDRESS            of the guest's card (default: made of the guest's name)\n"
+		     "  queues=N               pairs of queues, 1 to 8 (default 1)\n"
+		     "  vhost=kiln|kernel      who moves its packets: kiln (default) or vhost-net\n");
 	fprintf(out, "\nOn a terminal, Ctrl-] leaves; Ctrl-C goes to the guest. SIGTERM ends the guest,\n"
 		     "SIGPWR presses its power button.\n\n"
 		     "Exit status:\n");

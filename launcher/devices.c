@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Disks come first on the bus, in the order given, so that the guest numbers
- * them alike whatever else it has: /dev/vda is the first --disk.
+ * them alike whatever else it has: /dev/vda is the first --disk. Network cards
+ * follow, whose names in the guest are made of their slots.
  */
 #include "devices.h"
 
@@ -89,6 +90,30 @@ static int add_disk(struct context *context, unsigned int number)
 	close(*fd);
 	*fd = -1;
 	return attach(context, virtio, VIRTIO_ID_BLOCK);
+}
+
+/* ---- network cards ---- */
+
+static int add_net(struct context *context, unsigned int number)
+{
+	struct net_tap *tap = &context->devices->taps[number];
+	struct kiln_virtio_net net;
+	struct virtio *virtio;
+	char name[64];
+	int err;
+
+	snprintf(name, sizeof(name), "--net tap=%s", tap->name);
+	/* Two queues to a pair, and the control queue. */
+	virtio = create(context, name, VIRTIO_ID_NET, 2 * tap->count + 1, &err);
+	if (!virtio)
+		return err ? explain_create(context->vm, name, err) : -1;
+	net_back_end(tap, &net);
+	if (virtio->call(virtio->fd, KILN_VIRTIO_SET_NET, &net))
+		return error_set("%s: the module does not take it: %s; name another tap, or load a matching module",
+				 name, strerror(errno));
+	/* The device has references of its own. */
+	net_tap_close(tap);
+	return attach(context, virtio, VIRTIO_ID_NET);
 }
 
 /* ---- the console ---- */
@@ -184,11 +209,20 @@ void devices_init(struct devices *devices, const struct devices_config *config)
 	vconsole_init(&devices->vconsole);
 	for (unsigned int i = 0; i < DISKS_MAX; i++)
 		devices->disk_fds[i] = -1;
+	for (unsigned int i = 0; i < NETS_MAX; i++)
+		net_tap_init(&devices->taps[i]);
 }
 
-int devices_open(struct devices *devices)
+int devices_open(struct devices *devices, const char *name)
 {
-	return disks_open(devices->config->disks, devices->config->nr_disks, devices->disk_fds);
+	const struct devices_config *config = devices->config;
+
+	if (disks_open(config->disks, config->nr_disks, devices->disk_fds))
+		return -1;
+	for (unsigned int i = 0; i < config->nr_nets; i++)
+		if (net_open(&config->nets[i], name, i, &devices->taps[i]))
+			return -1;
+	return 0;
 }
 
 int devices_create(struct devices *devices, const struct vm *vm, struct pci_host *host,
@@ -198,6 +232,9 @@ int devices_create(struct devices *devices, const struct vm *vm, struct pci_host
 
 	for (unsigned int i = 0; i < devices->config->nr_disks; i++)
 		if (add_disk(&context, i))
+			return -1;
+	for (unsigned int i = 0; i < devices->config->nr_nets; i++)
+		if (add_net(&context, i))
 			return -1;
 	if (add_console(&context) || add_balloon(&context))
 		return -1;
@@ -214,6 +251,8 @@ void devices_close(struct devices *devices)
 	devices->console = NULL;
 	vconsole_flush(&devices->vconsole);
 	vconsole_close(&devices->vconsole);
+	for (unsigned int i = 0; i < NETS_MAX; i++)
+		net_tap_close(&devices->taps[i]);
 	for (unsigned int i = 0; i < DISKS_MAX; i++) {
 		if (devices->disk_fds[i] >= 0)
 			close(devices->disk_fds[i]);

@@ -7,6 +7,7 @@
 #include "disk.h"
 #include "loop.h"
 #include "memory.h"
+#include "net.h"
 #include "pci.h"
 #include "vconsole.h"
 #include "virtio.h"
@@ -17,6 +18,8 @@ enum choice { CHOICE_DEFAULT, CHOICE_ON, CHOICE_OFF };
 struct devices_config {
 	struct disk_config disks[DISKS_MAX];
 	unsigned int nr_disks;
+	struct net_config nets[NETS_MAX];
+	unsigned int nr_nets;
 	bool console;		/* a virtio console */
 	bool balloon;
 	enum choice rng;	/* default: where the kernel has one */
@@ -25,6 +28,7 @@ struct devices_config {
 struct devices {
 	const struct devices_config *config;
 	int disk_fds[DISKS_MAX];
+	struct net_tap taps[NETS_MAX];
 	struct virtio *list[PCI_SLOTS];
 	unsigned int count;
 	struct vconsole vconsole;
@@ -33,8 +37,11 @@ struct devices {
 
 void devices_init(struct devices *devices, const struct devices_config *config);
 
-/* What can be refused without a VM: opens the disks. -1 with a sentence. */
-int devices_open(struct devices *devices);
+/*
+ * What can be refused without a VM: opens the disks and the taps. @name is the
+ * guest's. -1 with a sentence.
+ */
+int devices_open(struct devices *devices, const char *name);
 
 /* Makes them in @vm and puts them on the bus. -1 with a sentence. */
 int devices_create(struct devices *devices, const struct vm *vm, struct pci_host *host,

@@ -199,12 +199,20 @@ static int start_control(struct machine *machine)
 	return control_start(&machine->control, &guest);
 }
 
+/* Where there is no socket there may be a name all the same. */
+static const char *guest_name(const struct machine *machine)
+{
+	if (*machine->control.name)
+		return machine->control.name;
+	return machine->config->name ? machine->config->name : "vm";
+}
+
 static int set_up(struct machine *machine)
 {
 	const struct run_config *config = machine->config;
 
 	if (control_open(&machine->control, config->name) || load_guest(machine) ||
-	    devices_open(&machine->devices) ||
+	    devices_open(&machine->devices, guest_name(machine)) ||
 	    console_open(&machine->console, config->console) ||
 	    vm_open(&machine->vm, config->device, config->cpus))
 		return -1;
