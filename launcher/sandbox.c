@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <termios.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -334,6 +335,8 @@ const char *sandbox_seccomp_state(const struct sandbox_config *config)
 
 int sandbox_enter(const struct sandbox_config *config)
 {
+	/* What the clock's gmtime_r() would read later, from a file. */
+	tzset();
 	drop_bounding_set();
 	if (become(config) || drop_capabilities())
 		return -1;
