@@ -470,6 +470,11 @@ static const struct msr_row msrs[] = {
 	  .get = get_hw, .set = set_hw_linear },
 	{ NEEDS(MSR_TSC_AUX, RDTSCP), .flags = LISTED,
 	  .get = get_hw, .set = set_hw_32bit },
+	/* How AMD's caches, northbridge and interrupt messages are set up. */
+	{ ONE(MSR_AMD64_SYSCFG), .set = set_zero },
+	{ ONE(MSR_K7_HWCR), .set = set_ignored },
+	{ ONE(MSR_AMD64_NB_CFG), .set = set_ignored },
+	{ ONE(MSR_K8_INT_PENDING_MSG) },
 	{ ONE(MSR_AMD64_VIRT_SPEC_CTRL),
 	  .get = kiln_virt_spec_ctrl_get, .set = kiln_virt_spec_ctrl_set },
 };

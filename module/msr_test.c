@@ -435,6 +435,25 @@ static void both_numbers_of_the_system_time_msr_are_one(struct kunit *test)
 			get(test, vcpu, MSR_KVM_SYSTEM_TIME_NEW));
 }
 
+/* What Linux looks at on any AMD CPU: nothing is set, and SYSCFG stays so. */
+static void amds_configuration_msrs_are_there(struct kunit *test)
+{
+	static const u32 there[] = {
+		MSR_AMD64_SYSCFG, MSR_K7_HWCR, MSR_AMD64_NB_CFG,
+		MSR_K8_INT_PENDING_MSG,
+	};
+	struct kiln_vcpu *vcpu = new_vcpu(test);
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(there); i++)
+		KUNIT_EXPECT_EQ_MSG(test, 0, get(test, vcpu, there[i]), "%x",
+				    there[i]);
+	refuses(test, vcpu, MSR_AMD64_SYSCFG, BIT(19), GUEST);
+	KUNIT_EXPECT_EQ(test, 0, kiln_msr_set(vcpu, MSR_AMD64_NB_CFG,
+					      BIT_ULL(46), GUEST));
+	KUNIT_EXPECT_EQ(test, 0, get(test, vcpu, MSR_AMD64_NB_CFG));
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(the_table_is_sorted_without_overlap),
 	KUNIT_CASE(speculation_msrs_fault_for_a_guest_without_them),
@@ -459,6 +478,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(the_apic_base_refuses_reserved_bits_and_states),
 	KUNIT_CASE(steal_time_refuses_reserved_bits),
 	KUNIT_CASE(both_numbers_of_the_system_time_msr_are_one),
+	KUNIT_CASE(amds_configuration_msrs_are_there),
 	{}
 };
 

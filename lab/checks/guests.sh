@@ -39,6 +39,13 @@ check_guest() {
 	expect "$CHECK_NAME: has $4 CPUs" grep -qx "CPUs: $4" "$log"
 	expect "$CHECK_NAME: has its memory" guest_memory "$log"
 	expect "$CHECK_NAME: names its hypervisor" grep -qx "hypervisor: KVMKVMKVM" "$log"
+	# The kernel says so of the first alone: an MSR it expects on any CPU like this one.
+	expect "$CHECK_NAME: finds the MSRs it wants" lacks_line "unchecked MSR access" "$log"
+}
+
+# lacks_line TEXT LOG: the log is one of a kernel, and no line has TEXT.
+lacks_line() {
+	grep -q 'Linux version' "$2" && ! grep -a "$1" "$2"
 }
 
 # Of 512 MiB a kernel keeps some for itself: more than 400 are left.
