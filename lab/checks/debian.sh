@@ -10,7 +10,7 @@ while read -r cpu case cpus; do
 done <<'END'
 amd login 2
 amd cut 1
-intel login 1
+intel boot 1
 END
 
 check_debian_image() {
