@@ -169,8 +169,9 @@ static void pattern(uint8_t *p, size_t n, uint32_t seed)
 		p[i] = seed + i * 7 + (i >> 9) * 13;
 }
 
-/* Puts request number @n with one piece of data onto the ring. */
-static void put(struct virtio *v, unsigned int n, uint32_t type, uint64_t sector, uint64_t data, uint32_t len)
+/* Puts request number @n with one piece of data onto a ring. */
+static void put_on(struct virtio *v, unsigned int queue, unsigned int n, uint32_t type, uint64_t sector, uint64_t data,
+		   uint32_t len)
 {
 	struct ring_piece p[3] = { { HEADER + n * 16, 16, false }, { data, len, type == VIRTIO_BLK_T_IN ||
 								      type == VIRTIO_BLK_T_GET_ID } };
@@ -179,7 +180,12 @@ static void put(struct virtio *v, unsigned int n, uint32_t type, uint64_t sector
 	memcpy(at(v->vm, HEADER + n * 16), &h, sizeof(h));
 	*at(v->vm, STATUS + n) = UNTOUCHED;
 	p[len ? 2 : 1] = (struct ring_piece){ STATUS + n, 1, true };
-	ring_add(&v->ring[0], p, len ? 3 : 2);
+	ring_add(&v->ring[queue], p, len ? 3 : 2);
+}
+
+static void put(struct virtio *v, unsigned int n, uint32_t type, uint64_t sector, uint64_t data, uint32_t len)
+{
+	put_on(v, 0, n, type, sector, data, len);
 }
 
 /* One request, its status. */
@@ -531,6 +537,45 @@ TEST(a_file_that_ends_early_is_an_error)
 	ASSERT_EQ(0, ftruncate(back.fd, 6000));
 	EXPECT_EQ(VIRTIO_BLK_S_IOERR, finish(&v, VIRTIO_BLK_T_IN, 8, DATA, 4096));
 	EXPECT_EQ(VIRTIO_BLK_S_OK, finish(&v, VIRTIO_BLK_T_IN, 0, DATA, 4096));
+}
+
+TEST(each_of_several_queues_serves_and_is_stopped_by_itself)
+{
+	struct kiln_virtio_block back = { .fd = memory_file() };
+	uint64_t features = 0;
+	uint32_t id, len;
+	struct virtio v;
+	struct vm *vm;
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	vm = vm_create(VM_IRQCHIP);
+	v = virtio_create(vm, VIRTIO_ID_BLOCK, 3);
+	ASSERT_IOCTL(0, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	ASSERT_IOCTL(0, v.fd, VHOST_GET_FEATURES, &features);
+	EXPECT_NE(0, features & BIT64(VIRTIO_BLK_F_MQ));
+	EXPECT_EQ(3, config(&v).num_queues);
+	ASSERT_EQ(0, virtio_start(&v, V1 | BIT64(VIRTIO_BLK_F_MQ)));
+	for (int i = 0; i < 30; i++) {
+		pattern(at(vm, DATA), 4096, i);
+		put_on(&v, i % 3, 0, VIRTIO_BLK_T_OUT, i * 8, DATA, 4096);
+		virtio_finish(&v, i % 3, NULL);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, *at(vm, STATUS));
+		put_on(&v, (i + 1) % 3, 0, VIRTIO_BLK_T_IN, i * 8, DATA + 4096, 4096);
+		virtio_finish(&v, (i + 1) % 3, NULL);
+		ASSERT_EQ(0, memcmp(at(vm, DATA), at(vm, DATA + 4096), 4096));
+	}
+	ASSERT_EQ(0, virtio_enable(&v, 1, 0));
+	put_on(&v, 1, 1, VIRTIO_BLK_T_IN, 0, DATA, 512);
+	virtio_kick(&v, 1);
+	put_on(&v, 2, 2, VIRTIO_BLK_T_IN, 0, DATA, 512);
+	virtio_finish(&v, 2, NULL);
+	EXPECT_FALSE(ring_collect(&v.ring[1], &id, &len));
+	ASSERT_EQ(0, virtio_enable(&v, 1, 1));
+	virtio_finish(&v, 1, NULL);
+	EXPECT_EQ(VIRTIO_BLK_S_OK, *at(vm, STATUS + 1));
+	virtio_destroy(&v);
+	vm_destroy(vm);
 }
 
 TEST(back_ends_are_checked)
