@@ -151,24 +151,40 @@ static int add_address(struct nl_sock *sock, const char *name, int index,
 	return err ? explain(name, "given its address", err) : 0;
 }
 
-static int add_bridge(struct nl_sock *sock, const char *name, const char *alias)
+static int add_bridge(struct nl_sock *sock, const char *name, const uint8_t mac[6])
 {
+	struct nl_addr *addr = nl_addr_build(AF_LLC, mac, 6);
 	struct rtnl_link *link = rtnl_link_alloc();
-	int err = link ? rtnl_link_set_type(link, "bridge") : -NLE_NOMEM;
+	int err = link && addr ? rtnl_link_set_type(link, "bridge") : -NLE_NOMEM;
 
 	if (!err) {
 		rtnl_link_set_name(link, name);
-		rtnl_link_set_ifalias(link, alias);
+		rtnl_link_set_addr(link, addr);
 		rtnl_link_set_flags(link, IFF_UP);
 		err = rtnl_link_add(sock, link, NLM_F_CREATE | NLM_F_EXCL);
 	}
 	rtnl_link_put(link);
+	nl_addr_put(addr);
 	if (err == -NLE_EXIST)
 		return error_set("%s: there is an interface of that name; give another one", name);
 	if (err == -NLE_OPNOTSUPP)
 		return error_set("%s: this kernel has no bridges; load them with `modprobe bridge`",
 				 name);
 	return err ? explain(name, "made", err) : 0;
+}
+
+/* The kernel takes it of an interface there is, not of one it makes. */
+static int set_alias(struct nl_sock *sock, struct rtnl_link *link, const char *alias)
+{
+	struct rtnl_link *change = rtnl_link_alloc();
+	int err = -NLE_NOMEM;
+
+	if (change) {
+		rtnl_link_set_ifalias(change, alias);
+		err = rtnl_link_change(sock, link, change, 0);
+	}
+	rtnl_link_put(change);
+	return err ? explain(rtnl_link_get_name(link), "marked", err) : 0;
 }
 
 static int remove_bridge(struct nl_sock *sock, const char *name)
@@ -183,7 +199,8 @@ static int remove_bridge(struct nl_sock *sock, const char *name)
 	return err ? explain(name, "deleted", err) : 0;
 }
 
-int netlink_bridge_create(const char *name, const struct subnet *subnet, const char *alias)
+int netlink_bridge_create(const char *name, const uint8_t mac[6], const struct subnet *subnet,
+			  const char *alias)
 {
 	struct nl_sock *sock = connect_route();
 	struct rtnl_link *link = NULL;
@@ -191,9 +208,11 @@ int netlink_bridge_create(const char *name, const struct subnet *subnet, const c
 
 	if (!sock)
 		return -1;
-	if (!add_bridge(sock, name, alias)) {
+	if (!add_bridge(sock, name, mac)) {
 		link = get_link(sock, name, "it has just been made");
-		ret = link ? add_address(sock, name, rtnl_link_get_ifindex(link), subnet) : -1;
+		if (link)
+			ret = set_alias(sock, link, alias) ?:
+			      add_address(sock, name, rtnl_link_get_ifindex(link), subnet);
 		rtnl_link_put(link);
 		if (ret)
 			netlink_bridge_delete(name);

@@ -24,8 +24,12 @@ static inline uint32_t subnet_mask(const struct subnet *subnet)
  */
 int netlink_tap_up(const char *name, const char *bridge, const uint8_t guest[6], uint32_t *mtu);
 
-/* A bridge with an address, up, and marked as ours by @alias. */
-int netlink_bridge_create(const char *name, const struct subnet *subnet, const char *alias);
+/*
+ * A bridge with an address, up, and marked as ours by @alias. @mac stays its own
+ * whatever ports it gets.
+ */
+int netlink_bridge_create(const char *name, const uint8_t mac[6], const struct subnet *subnet,
+			  const char *alias);
 int netlink_bridge_delete(const char *name);
 
 /* Of which interface is an address in @subnet? *@name is "" if of none. */
