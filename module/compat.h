@@ -79,6 +79,21 @@
 #endif
 
 /*
+ * What drops anonymous memory of a process. Kernels of kernel.org's export no such
+ * function; Debian's do, for their Android drivers, by the name it has there. So it
+ * is looked up when it is needed: without it the rest of the module still works.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+#define KILN_ZAP				zap_page_range
+#define kiln_zap(zap, vma, start, size)		((zap)(vma, start, size))
+#else
+#define KILN_ZAP				zap_page_range_single
+#define kiln_zap(zap, vma, start, size)		((zap)(vma, start, size, NULL))
+#endif
+#define kiln_zap_get()				symbol_get(KILN_ZAP)
+#define kiln_zap_put(zap)			symbol_put_addr(zap)
+
+/*
  * A write with a completion that may come later. Since 6.8 the kernel's own call
  * keeps the file system from being frozen meanwhile; the one who is called back
  * lets go of it.

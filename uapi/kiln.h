@@ -410,10 +410,15 @@ struct kiln_virtio_rng {
  * @num_pages: SET: how many 4 KiB pages the guest is asked to give. GET: the
  *	same
  * @actual: GET: how many it says it gave
- * @reported: GET: bytes given back by free page reporting and hinting so far
+ * @reported: GET: bytes given back by free page reporting so far
  * @stats_seconds: SET: 0: no statistics, else ask for them this often
  * @stats_valid: GET: bit N: @stats[N] was given
  * @stats: GET: VIRTIO_BALLOON_S_*, in bytes or events
+ * @inflated: GET: how many 4 KiB pages it gave and did not take back, as they were
+ *	counted here
+ * @refused: GET: bytes it gave or reported so far that stayed: in no slot or a
+ *	read-only one, in memory that is locked, or part of a huge page
+ * @reserved: zero
  */
 struct kiln_virtio_balloon {
 	__u32 num_pages;
@@ -422,9 +427,17 @@ struct kiln_virtio_balloon {
 	__u32 stats_seconds;
 	__u32 stats_valid;
 	__u64 stats[KILN_BALLOON_STATS];
-	__u64 reserved[4];
+	__u64 inflated;
+	__u64 refused;
+	__u64 reserved[2];
 };
 
+/*
+ * On a device of the type, at any time. What is of GET only is ignored by SET.
+ * -EINVAL: @reserved set. A device has 2 to 5 queues: statistics are offered
+ * from 3 on, reporting with 5. KILN_CREATE_VIRTIO says -EOPNOTSUPP on a kernel that lets
+ * no module give a process' memory back.
+ */
 #define KILN_VIRTIO_SET_BALLOON	_IOW(KILNIO, 0x24, struct kiln_virtio_balloon)
 #define KILN_VIRTIO_GET_BALLOON	_IOR(KILNIO, 0x24, struct kiln_virtio_balloon)
 

@@ -30,6 +30,7 @@
 #define PACKED_BEGINNING	(BIT(31) | BIT(15))
 
 static const struct kiln_virtio_ops * const back_ends[] = {
+	&kiln_virtio_balloon,
 	&kiln_virtio_block,
 	&kiln_virtio_console,
 	&kiln_virtio_net,

@@ -311,6 +311,7 @@ struct kiln_virtio {
 };
 
 extern const struct kiln_virtio_ops kiln_virtio_rng;
+extern const struct kiln_virtio_ops kiln_virtio_balloon;
 extern const struct kiln_virtio_ops kiln_virtio_block;
 extern const struct kiln_virtio_ops kiln_virtio_console;
 extern const struct kiln_virtio_ops kiln_virtio_net;
