@@ -11,6 +11,7 @@
 #include <linux/export.h>
 #include <linux/fs.h>
 #include <linux/sched.h>
+#include <linux/syscore_ops.h>
 #include <linux/version.h>
 #include <asm/fpu/api.h>
 
@@ -141,6 +142,33 @@ static inline ssize_t kiln_iocb_write(struct file *file, struct kiocb *iocb,
 #define KILN_NET_GUEST_USO		(BIT_ULL(VIRTIO_NET_F_GUEST_USO4) | \
 					 BIT_ULL(VIRTIO_NET_F_GUEST_USO6))
 #define KILN_NET_HOST_USO		BIT_ULL(VIRTIO_NET_F_HOST_USO)
+#endif
+
+/*
+ * KILN_SYSCORE() - calls at the end of suspend and the beginning of resume
+ *
+ * Later kernels, and long-term ones in the middle of their series, hand data
+ * to them; Kbuild looks which it is.
+ */
+#ifdef KILN_SYSCORE_HAS_DATA
+#define KILN_SYSCORE_ARGS	void *data
+#define KILN_SYSCORE(name, suspend_fn, resume_fn)			\
+	static const struct syscore_ops name##_ops = {			\
+		.suspend = suspend_fn,					\
+		.resume = resume_fn,					\
+	};								\
+	static struct syscore name = { .ops = &name##_ops }
+#define kiln_register_syscore	register_syscore
+#define kiln_unregister_syscore	unregister_syscore
+#else
+#define KILN_SYSCORE_ARGS	void
+#define KILN_SYSCORE(name, suspend_fn, resume_fn)			\
+	static struct syscore_ops name = {				\
+		.suspend = suspend_fn,					\
+		.resume = resume_fn,					\
+	}
+#define kiln_register_syscore	register_syscore_ops
+#define kiln_unregister_syscore	unregister_syscore_ops
 #endif
 
 #endif /* KILN_COMPAT_H */

@@ -208,7 +208,7 @@ static struct notifier_block reboot_nb = {
  * Suspend takes all CPUs but one through hotplug; that one comes here, IRQs
  * off, user space frozen. Its power may go, and VMX, SVM and the TSC with it.
  */
-static int on_suspend(void)
+static int on_suspend(KILN_SYSCORE_ARGS)
 {
 	cpu_off(NULL);
 	kiln_clock_suspend(rdtsc_ordered());
@@ -216,16 +216,13 @@ static int on_suspend(void)
 }
 
 /* As for a CPU that comes up: where it fails, vCPUs end with a failed entry. */
-static void on_resume(void)
+static void on_resume(KILN_SYSCORE_ARGS)
 {
 	kiln_clock_resume(rdtsc_ordered());
 	cpu_starting(raw_smp_processor_id());
 }
 
-static struct syscore_ops power_ops = {
-	.suspend = on_suspend,
-	.resume = on_resume,
-};
+KILN_SYSCORE(power, on_suspend, on_resume);
 
 /* ------------------------------------------------------------- /dev/kiln */
 
@@ -388,7 +385,7 @@ static int __init kiln_init(void)
 	if (r)
 		goto err_clock;
 	register_reboot_notifier(&reboot_nb);
-	register_syscore_ops(&power_ops);
+	kiln_register_syscore(&power);
 	r = misc_register(&dev);
 	if (r)
 		goto err_reboot;
@@ -397,7 +394,7 @@ static int __init kiln_init(void)
 	return 0;
 
 err_reboot:
-	unregister_syscore_ops(&power_ops);
+	kiln_unregister_syscore(&power);
 	unregister_reboot_notifier(&reboot_nb);
 	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
 err_clock:
@@ -417,7 +414,7 @@ err_hw:
 static void __exit kiln_exit(void)
 {
 	misc_deregister(&dev);
-	unregister_syscore_ops(&power_ops);
+	kiln_unregister_syscore(&power);
 	unregister_reboot_notifier(&reboot_nb);
 	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
 	kiln_clock_exit();

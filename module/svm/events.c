@@ -57,10 +57,25 @@ void svm_set_blocking(struct kiln_vcpu *vcpu, u32 blocking)
 	set_nmi_mask(svm, blocking & KILN_BLOCK_NMI);
 }
 
+/*
+ * The guest goes elsewhere than to the instruction that was to be stepped, and
+ * nobody shall find our TF on its stack. Whether the IRET has been executed is
+ * to be found out again.
+ */
+static void leave_step(struct svm_vcpu *svm)
+{
+	if (svm->nmi_iret)
+		set_nmi_mask(svm, true);
+	svm->step = false;
+	svm->shadow_rip = 0;
+}
+
 static void inject(struct svm_vcpu *svm, u32 info, u32 error)
 {
 	struct vmcb_control_area *ctl = &svm->vmcb->control;
 
+	if (unlikely(svm->nmi_iret || svm->step))
+		leave_step(svm);
 	ctl->event_inj = info | SVM_EVTINJ_VALID;
 	ctl->event_inj_err = error;
 	svm->injected = true;
