@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Some suites where something is different: CPUs with bugs and a kernel that mitigates them, a CPU with errata, checks
+# at each VMRUN, more kills.
+
+# Name, what it needs, suites joined by commas, options of the machine.
+while read -r name needs suites options; do
+	! has_backend "${name#*/}" || check "$name" "$needs build/selftests build/launcher" check_some "$suites" "$options"
+done <<'END'
+mitigations/intel build/module-stock contract_test,cpu_test,run_test --cpu intel --cpus 2 --kernel stock --append mitigations=auto
+mitigations/amd build/module-stock contract_test,cpu_test,run_test,smp_test --cpu amd:EPYC --cpus 2 --kernel stock --append mitigations=auto,spec_rstack_overflow=off
+errata/intel build/module-dev pit_test,lapic_test,clock_test,run_test --cpu intel:corei5_arrandale_m520
+verify/amd build/module-dev contract_test,contract_event_test,cpu_test,event_test,smp_test,memory_test --cpu amd --cpus 2 --module-args svm_verify=1
+kills/amd build/module-debug kill_test --cpu amd --cpus 2 --kernel debug
+END
+
+# What a check's log has to show beside its cases: that what is different was so.
+# shellcheck disable=SC2016 # patterns
+declare -A SPECIAL=(
+	[mitigations/intel]='meltdown:Mitigation: PTI'
+	[mitigations/amd]='retbleed:Mitigation\|spectre_v2:Mitigation'
+	[errata/intel]="kiln: this CPU's VMX-preemption timer has an erratum"
+	[verify/amd]='svm_verify: Y'
+	[kills/amd]='kills: 200'
+)
+
+# check_some SUITES OPTION...
+check_some() {
+	local log=$LOGS/${CHECK_NAME//\//.}.txt options=("${@:2}") i
+	# Arguments of the kernel are words, too: commas stand for the blanks between them.
+	for i in "${!options[@]}"; do
+		case ${options[i]} in mitigations=*) options[i]=${options[i]//,/ } ;; esac
+	done
+	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the list is words
+	"$LAB/vm" "${options[@]}" --timeout 1200 -- sh -c '
+		echo 32 >/proc/sys/vm/nr_hugepages
+		export KILN_KILLS=200
+		echo "kills: $KILN_KILLS"
+		cd /sys/devices/system/cpu/vulnerabilities 2>/dev/null && grep . *
+		dmesg | grep "kiln: "
+		echo "svm_verify: $(cat /sys/module/kiln/parameters/svm_verify)"
+		cd /work
+		for suite; do
+			echo "### suite $suite"
+			timeout -s KILL 600 $suite
+			echo "### status $?"
+		done
+		rmmod kiln
+		echo "### unload $?"' sh ${1//,/ } >"$log"
+	expect "[$CHECK_NAME] suites run without a report from the kernel" test $? = 0
+	cat "$log"
+	expect "[$CHECK_NAME] is what it says" grep -q "${SPECIAL[$CHECK_NAME]}" "$log"
+	suite_results "[$CHECK_NAME] " "$log"
+}
