@@ -72,7 +72,7 @@ devices_guest() {
 # check_launcher_devices CPU: by message, by pin, and without.
 check_launcher_devices() {
 	local cpu=$1
-	devices_guest msi : "RNG=yes MSI=yes"
+	devices_guest msi : "RNG=yes MSI=yes BALLOON=yes" --balloon
 	devices_guest pin : "RNG=yes MSI=no pci=nomsi" --rng on --cpus 2
 	devices_guest none : "RNG=no" --rng off
 }
