@@ -141,6 +141,7 @@ static bool note_end(struct client *client, const json_t *object)
 		return false;
 	client->gone = true;
 	client->status = (int)client_number(object, "status");
+	client->again = json_is_true(json_object_get(object, "again"));
 	free(client->why);
 	client->why = strdup(client_text(object, "why"));
 	error_set("%s has ended: %s", client->name, client_end_text(client));

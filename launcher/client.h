@@ -20,6 +20,7 @@ struct client {
 	size_t used, size;
 	bool gone;		/* the guest has ended */
 	int status;		/* then: its exit status, -1: it did not say */
+	bool again;		/* then: it is started again */
 	char *why;		/* then: its sentence, NULL or "" for none */
 };
 

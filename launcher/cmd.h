@@ -39,6 +39,8 @@ int cmd_balloon(int argc, char **argv);
 void cmd_balloon_help(FILE *out);
 int cmd_shutdown(int argc, char **argv);
 void cmd_shutdown_help(FILE *out);
+int cmd_reboot(int argc, char **argv);
+void cmd_reboot_help(FILE *out);
 int cmd_suspend(int argc, char **argv);
 void cmd_suspend_help(FILE *out);
 int cmd_resume(int argc, char **argv);

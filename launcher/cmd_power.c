@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client.h"
 #include "clock.h"
@@ -14,7 +15,7 @@
 
 #define SHUTDOWN_SECONDS	60
 #define DESTROY_MS		10000
-#define LOOK_MS			250
+#define LOOK_MS			100
 
 struct config {
 	uint64_t timeout;
@@ -96,6 +97,67 @@ static int do_shutdown(struct client *client, const struct config *config)
 		return report_end(client);
 	explain_silence(client, config->timeout, cpu);
 	return client->gone ? report_end(client) : VERB_NOT_DONE;
+}
+
+/* ---- reboot ---- */
+
+void cmd_reboot_help(FILE *out)
+{
+	help(out, wait_options, "reboot",
+	     "Presses a guest's power button (ACPI), waits until it has powered off, and starts it\n"
+	     "again as it was started. Where it does not power off, it runs on.\n");
+}
+
+/* The same name, with another launcher behind it. */
+static int wait_for_next(const char *name, int64_t until)
+{
+	static const struct timespec look = { .tv_nsec = LOOK_MS * 1000000 };
+	json_t *info = NULL;
+
+	while (!info && clock_monotonic() < until) {
+		struct client next;
+
+		nanosleep(&look, NULL);
+		if (client_open(&next, name))
+			continue;
+		info = client_ask(&next, "info");
+		client_close(&next);
+	}
+	if (!info) {
+		error_set("%s has powered off, and does not run again; its launcher's stderr says why",
+			  name);
+		return VERB_NOT_DONE;
+	}
+	json_decref(info);
+	printf("%s runs again\n", name);
+	return STATUS_OFF;
+}
+
+static int do_reboot(struct client *client, const struct config *config)
+{
+	int64_t until = clock_monotonic() + (int64_t)config->timeout * NS_PER_SECOND;
+	json_t *info, *reply;
+	double cpu;
+
+	if (!config->timeout)
+		return error_set("--timeout 0: a reboot has to be waited for; give some seconds");
+	info = client_ask(client, "info");
+	cpu = client_real(info, "cpu_seconds");
+	reply = info ? client_ask(client, "reboot") : NULL;
+	json_decref(info);
+	json_decref(reply);
+	if (!reply && !client->gone)
+		return VERB_NOT_DONE;
+	if (!client_wait_end(client, (int64_t)config->timeout * 1000)) {
+		explain_silence(client, config->timeout, cpu);
+		if (!client->gone)
+			return VERB_NOT_DONE;
+	}
+	if (client->again)
+		return wait_for_next(client->name, until);
+	error_set("%s has ended and is not started again: %s", client->name,
+		  client_end_text(client));
+	return VERB_NOT_DONE;
 }
 
 /* ---- those that are done when they are answered ---- */
@@ -181,6 +243,11 @@ static int run(const struct opt *options, int argc, char **argv,
 int cmd_shutdown(int argc, char **argv)
 {
 	return run(wait_options, argc, argv, do_shutdown);
+}
+
+int cmd_reboot(int argc, char **argv)
+{
+	return run(wait_options, argc, argv, do_reboot);
 }
 
 int cmd_suspend(int argc, char **argv)

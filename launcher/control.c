@@ -26,6 +26,8 @@ static void drop(struct control_client *client)
 	for (unsigned int i = 0; i < CONTROL_CLIENTS; i++)
 		if (control->clients[i] == client)
 			control->clients[i] = NULL;
+	if (control->rebooter == client)
+		control->rebooter = NULL;
 	close(client->source.fd);	/* epoll forgets it */
 	free(client->reply);
 	free(client);
@@ -335,11 +337,11 @@ static void farewell(struct control_client *client, const char *text, int64_t un
 	}
 }
 
-static char *last_line(const struct ending *ending)
+static char *last_line(const struct ending *ending, bool again)
 {
-	json_t *event = json_pack("{s:s, s:i, s:o}", "event", "ended", "status",
+	json_t *event = json_pack("{s:s, s:i, s:o, s:b}", "event", "ended", "status",
 				  ending ? ending->status : -1, "why",
-				  control_text(ending ? ending->sentence : ""));
+				  control_text(ending ? ending->sentence : ""), "again", again);
 	char *text = event ? json_dumps(event, CONTROL_JSON) : NULL, *line = NULL;
 
 	json_decref(event);
@@ -355,7 +357,7 @@ static char *last_line(const struct ending *ending)
 void control_close(struct control *control, const struct ending *ending)
 {
 	int64_t until = clock_monotonic() + FAREWELL_MS * 1000000LL;
-	char *line = last_line(ending);
+	char *line = last_line(ending, control->again);
 
 	control_stop(control);
 	for (unsigned int i = 0; i < CONTROL_CLIENTS; i++)

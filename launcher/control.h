@@ -72,6 +72,8 @@ struct control {
 	enum control_state state;
 	struct paused_devices paused;
 	int64_t started;		/* ns, monotonic */
+	struct control_client *rebooter;	/* waits for the guest to end and to run again; NULL: none */
+	bool again;			/* it has ended and will */
 	bool pressed;			/* the power button, by us */
 	int memory;			/* /proc/self/smaps_rollup: what statm says lags behind; -1: none */
 	json_t *facts;			/* what `info` says that does not change */

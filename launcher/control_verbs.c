@@ -406,6 +406,16 @@ static json_t *do_shutdown(struct control *control, struct control_client *clien
 	return json_pack("{s:o}", "button", describe_button(control->guest.pm));
 }
 
+/* What it asks for lasts as long as it stays: who gives up has not left a guest that comes back some day. */
+static json_t *do_reboot(struct control *control, struct control_client *client, char **words)
+{
+	json_t *reply = do_shutdown(control, client, words);
+
+	if (reply)
+		control->rebooter = client;
+	return reply;
+}
+
 static json_t *do_destroy(struct control *control, struct control_client *client, char **words)
 {
 	(void)client;
@@ -479,7 +489,7 @@ static const struct {
 	{ "info", 0, do_info },		{ "stats", 0, do_stats },
 	{ "balloon", 1, do_balloon },	{ "shutdown", 0, do_shutdown },
 	{ "suspend", 0, do_suspend },	{ "resume", 0, do_resume },
-	{ "destroy", 0, do_destroy },
+	{ "reboot", 0, do_reboot },	{ "destroy", 0, do_destroy },
 };
 
 static unsigned int split(char *line, char *words[CONTROL_WORDS + 1])
@@ -511,7 +521,7 @@ json_t *control_do(struct control *control, struct control_client *client, char 
 		error_set("%s: a word too many; it takes %u", words[0], verbs[i].max);
 		return NULL;
 	}
-	error_set("%s: no such command; info, stats, balloon, shutdown, suspend, resume and destroy are known",
+	error_set("%s: no such command; info, stats, balloon, shutdown, reboot, suspend, resume and destroy are known",
 		  words[0]);
 	return NULL;
 }

@@ -25,6 +25,7 @@
 #include "pci.h"
 #include "pm.h"
 #include "ports.h"
+#include "reserve.h"
 #include "rtc.h"
 #include "say.h"
 #include "signals.h"
@@ -290,7 +291,14 @@ static void report(const struct machine *machine)
 			death_print(&machine->vcpus[i].death, stderr);
 }
 
-static int run(struct machine *machine)
+static bool is_wanted_again(const struct machine *machine)
+{
+	int status = machine->ending.status;
+
+	return machine->control.rebooter && (status == STATUS_OFF || status == STATUS_RESET);
+}
+
+static int run(struct machine *machine, bool *again)
 {
 	bool ran;
 
@@ -303,16 +311,20 @@ static int run(struct machine *machine)
 		say("the guest runs");
 		if (loop_run(&machine->loop))
 			end_run(&machine->ending, STATUS_FAILED, error_text());
+		stop_vcpus(machine);
+		/* No thread changes the ending any more. */
+		*again = machine->control.again = is_wanted_again(machine);
 	}
 	machine_close(machine);
 	if (!ran)
 		return -1;
-	/* No thread changes the ending any more. */
-	report(machine);
+	if (!*again)
+		report(machine);
 	return machine->ending.status;
 }
 
-int machine_run(const struct run_config *config)
+/* One run; the guest's name is put into @name. */
+static int run_once(const struct run_config *config, char name[RUNTIME_NAME_MAX + 1], bool *again)
 {
 	struct machine *machine = calloc(1, sizeof(*machine));
 	int status;
@@ -320,8 +332,34 @@ int machine_run(const struct run_config *config)
 	if (!machine)
 		return error_set("out of memory; free some");
 	machine_init(machine, config);
-	status = run(machine);
+	status = run(machine, again);
+	strcpy(name, machine->control.name);
 	free(machine->vcpus);
 	free(machine);
+	return status;
+}
+
+static int run_again(void *context, const char *name, bool *again)
+{
+	struct run_config config = *(const struct run_config *)context;
+	char same[RUNTIME_NAME_MAX + 1];
+
+	config.name = name;
+	return run_once(&config, same, again);
+}
+
+int machine_run(const struct run_config *config)
+{
+	struct run_config copy = *config;
+	char name[RUNTIME_NAME_MAX + 1];
+	struct reserve reserve;
+	bool again = false;
+	int status;
+
+	reserve_make(&reserve, run_again, &copy);
+	status = run_once(config, name, &again);
+	if (again)
+		status = reserve_go(&reserve, name);
+	reserve_dismiss(&reserve);
 	return status;
 }

@@ -20,6 +20,7 @@ const struct verb verbs[] = {
 	{ "console", "attach to a running guest's console", cmd_console, cmd_console_help },
 	{ "balloon", "change how much memory a running guest has", cmd_balloon, cmd_balloon_help },
 	{ "shutdown", "press a guest's power button and wait", cmd_shutdown, cmd_shutdown_help },
+	{ "reboot", "shut a guest down and start it again", cmd_reboot, cmd_reboot_help },
 	{ "suspend", "stop a guest where it is", cmd_suspend, cmd_suspend_help },
 	{ "resume", "let a suspended guest go on", cmd_resume, cmd_resume_help },
 	{ "destroy", "end a guest at once", cmd_destroy, cmd_destroy_help },

@@ -91,12 +91,17 @@ int sandbox_parse_user(struct sandbox_config *config, const char *text)
 
 static int become(const struct sandbox_config *config)
 {
+	int parent_signal = 0;
+
 	if (!config->change_user)
 		return 0;
+	prctl(PR_GET_PDEATHSIG, &parent_signal);
 	if (setgroups(0, NULL) || setresgid(config->gid, config->gid, config->gid) ||
 	    setresuid(config->uid, config->uid, config->uid))
 		return error_set("--user: user %u, group %u: %s; only root can become another user",
 				 config->uid, config->gid, strerror(errno));
+	/* The change of user took it away (reserve.c). */
+	prctl(PR_SET_PDEATHSIG, parent_signal);
 	return 0;
 }
 
@@ -260,6 +265,7 @@ static const struct {
 	{ SCMP_SYS(pidfd_send_signal), ANY },
 	{ SCMP_SYS(wait4), ANY },
 	{ SCMP_SYS(waitid), ANY },
+	{ SCMP_SYS(rt_sigtimedwait), ANY },
 	{ SCMP_SYS(getpid), ANY },
 	{ SCMP_SYS(gettid), ANY },
 	{ SCMP_SYS(getpgrp), ANY },
