@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+# Debian's kernel as guest with a network card: a network of `kiln net`, two guests on it, files both ways.
+
+for cpu in $BACKENDS; do
+	check "guest/$cpu-net" "build/module-stock build/launcher kernel/stock" check_guest_net "$cpu"
+done
+
+NET_MODULES="virtio_pci virtio_net virtio_rng af_packet"
+
+# net_initrd KERNEL_DIR: prints the path of an initrd that gets its address by DHCP and then is a server or a client.
+net_initrd() {
+	local initrd=$BUILD/lab/net.cpio tree
+	mkdir -p "$BUILD/lab"
+	tree=$(mktemp -d)
+	mkdir -p "$tree"/{proc,sys,dev,tmp,www,lib/modules/"$(cat "$1/release")"}
+	put_busybox "$tree"
+	IMAGE_MODULES=$NET_MODULES add_modules "$1" "$tree" >&2
+	cat >"$tree/dhcp" <<-'END'
+		#!/bin/sh
+		[ "$1" = bound ] || exit 0
+		ip addr add "$ip/$mask" dev "$interface"
+		echo "$ip $router" >/tmp/lease
+	END
+	cat >"$tree/init" <<-'END'
+		#!/bin/sh
+		mount -t proc proc /proc
+		mount -t sysfs sysfs /sys
+		mount -t devtmpfs dev /dev
+		for device in /sys/bus/pci/devices/*; do
+			modprobe -q "$(cat "$device/modalias")"
+		done
+		for device in /sys/bus/virtio/devices/*; do
+			modprobe -q "$(cat "$device/modalias")"
+		done
+		modprobe -q af_packet
+		role=$(sed 's/.*role=\([^ ]*\).*/\1/' /proc/cmdline)
+		ip link set eth0 up
+		udhcpc -q -n -t 20 -T 1 -i eth0 -s /dhcp >/dev/null 2>&1
+		read -r ip router </tmp/lease
+		echo "$role: mac $(cat /sys/class/net/eth0/address) mtu $(cat /sys/class/net/eth0/mtu) lease ${ip:+yes}"
+		if [ "$role" = server ]; then
+			dd if=/dev/urandom of=/www/file bs=1M count=8 2>/dev/null
+			echo "server: sum $(sha256sum </www/file | cut -c1-64)"
+			httpd -p 80 -h /www
+			nc -l -p 7001 -e /bin/true
+			poweroff -f
+		fi
+		peer=$(sed 's/.*peer=\([^ ]*\).*/\1/' /proc/cmdline)
+		ping -q -c 5 "$router" | sed -n 's/^\(.*\) packets transmitted, \(.*\) packets received.*/client: ping \1 \2/p'
+		wget -q -O - "http://$router/file" | sha256sum | sed 's/ .*//; s/^/client: host /'
+		wget -q -O /tmp/file "http://$peer/file"
+		sha256sum </tmp/file | sed 's/ .*//; s/^/client: peer /'
+		nc "$router" 7002 </tmp/file
+		ip link set eth0 down && ip link set eth0 up && sleep 1
+		ping -q -c 1 "$router" | sed -n 's/.*, \(.*\) packets received.*/client: again \1/p'
+		echo "client: complaints $(dmesg -r | grep -E '^<[0-4]>' | grep -ciE 'pci|virtio.*:|eth0|net_ratelimit')"
+		echo bye | nc "$peer" 7001
+		poweroff -f
+	END
+	chmod 755 "$tree/init" "$tree/dhcp"
+	pack "$tree" >"$initrd.$$" && mv "$initrd.$$" "$initrd"
+	rm -rf "$tree"
+	echo "$initrd"
+}
+
+# net_host: prints the path of what the machine runs.
+net_host() {
+	local script=$BUILD/lab/net-host
+	cat >"$script" <<-'END'
+		modprobe -a tun af_packet bridge crc32c_generic
+		modprobe -a nf_tables nft_chain_nat nft_masq
+		printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\ndnsmasq:x:100:65534::/:/bin/sh\n' >/etc/passwd
+		printf 'root:x:0:\nnogroup:x:65534:\ndip:x:30:\nkiln:x:101:\n' >/etc/group
+		ip link set lo up
+		mkdir /www && dd if=/dev/urandom of=/www/file bs=1M count=8 2>/dev/null
+		echo "host: sum $(sha256sum </www/file | cut -c1-64)"
+		kiln net create br0 --subnet 10.20.0.0/24 || exit 1
+		kiln net list | sed -n 's/^br0 */host: net /p'
+		nft list ruleset | grep -c masquerade | sed 's/^/host: rules /'
+		httpd -p 80 -h /www
+		guest() {
+			name=$1
+			shift
+			kiln run --name "$name" --kernel /guest/vmlinuz --initrd /guest/initrd --memory 256M --net "$1" \
+				--append "console=ttyS0 quiet panic=-1 role=$name peer=$2"
+		}
+		printf '#!/bin/sh\nsha256sum | sed "s/ .*//; s/^/host: from client /" >/tmp/sum\n' >/bin/receive
+		chmod 755 /bin/receive
+		nc -l -p 7002 -e /bin/receive &
+		guest server tap,bridge=br0 none >/tmp/server 2>&1 &
+		server=$! tries=0 peer=
+		until wget -q -O /dev/null "http://$peer/file" 2>/dev/null || [ $((tries += 1)) = 600 ]; do
+			sleep 1
+			peer=$(cut -d' ' -f3 /run/kiln-net/br0.leases)
+		done
+		guest client tap=card0,bridge=br0,queues=2 "$peer" 2>&1
+		echo "host: client ended with $?"
+		wait "$server"
+		echo "host: server ended with $?"
+		cat /tmp/server /tmp/sum
+		kiln net delete br0 && ip link | grep -cE 'br0|card0|kiln' | sed 's/^/host: left /'
+		nft list ruleset | grep -c kiln | sed 's/^/host: rules left /'
+	END
+	echo "$script"
+}
+
+sum_of() { sed -n "s/^$1 \([0-9a-f]\{64\}\)$/\1/p" "$log"; }
+same_sums() { [ -n "$(sum_of "$1")" ] && [ "$(sum_of "$1")" = "$(sum_of "$2")" ]; }
+
+# check_guest_net CPU
+check_guest_net() {
+	local dir log=$LOGS/${CHECK_NAME//\//.}.txt
+	dir=$(kernel_dir stock)
+	"$LAB/vm" --cpu "$1" --kernel stock --timeout 1800 --add "$(command -v nft):/bin/nft" \
+		--add "$(command -v dnsmasq):/bin/dnsmasq" --add "$dir/vmlinuz:/guest/vmlinuz" \
+		--add "$(net_initrd "$dir"):/guest/initrd" --add "$(net_host):/guest/host" -- sh /guest/host |
+		tr -d '\r' | tee "$log"
+	expect "$CHECK_NAME: the network is made and listed" grep -qx 'host: net 10.20.0.0/24 *0' "$log"
+	expect "$CHECK_NAME: with NAT" grep -qx 'host: rules 1' "$log"
+	expect "$CHECK_NAME: guests get addresses by DHCP" test "$(grep -cE '^(client|server): .* lease yes$' "$log")" = 2
+	expect "$CHECK_NAME: cards have addresses of their own" \
+		test "$(sed -n 's/^\(client\|server\): mac \(52:4b:[0-9a-f:]*\) mtu 1500 .*/\2/p' "$log" | sort -u | wc -l)" = 2
+	expect "$CHECK_NAME: no ping is lost" grep -qx 'client: ping 5 5' "$log"
+	expect "$CHECK_NAME: a file comes from the host" same_sums 'host: sum' 'client: host'
+	expect "$CHECK_NAME: a file comes from the other guest" same_sums 'server: sum' 'client: peer'
+	expect "$CHECK_NAME: a file goes to the host" same_sums 'server: sum' 'host: from client'
+	expect "$CHECK_NAME: down and up again" grep -qx 'client: again 1' "$log"
+	expect "$CHECK_NAME: the guest complains of nothing" grep -qx 'client: complaints 0' "$log"
+	expect "$CHECK_NAME: both power off" test "$(grep -cxE 'host: (client|server) ended with 0' "$log")" = 2
+	expect "$CHECK_NAME: the network is deleted" grep -qx 'host: left 0' "$log"
+	expect "$CHECK_NAME: and its rules" grep -qx 'host: rules left 0' "$log"
+}
