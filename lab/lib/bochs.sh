@@ -108,6 +108,18 @@ bochs_disk() {
 	END
 }
 
+# bochs_drain: reads what Bochs shows on the terminal that it makes for its screen, which nobody watches: once its buffer
+# were full, Bochs would wait for ever.
+bochs_drain() {
+	local pts=''
+	while [ -z "$pts" ]; do
+		[ -d "$RUN" ] || return
+		sleep 0.2
+		pts=$(sed -n 's/.*connected to screen "\([^"]*\)".*/\1/p' "$RUN/emulator.log" 2>/dev/null)
+	done
+	stty -F "$pts" raw -echo 2>/dev/null && exec cat "$pts" >/dev/null 2>&1
+}
+
 # bochs_run: the machine, until it is off. Its display wants a terminal: script gives it one nobody sees.
 bochs_run() {
 	export TERM=linux
