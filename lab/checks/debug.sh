@@ -4,8 +4,6 @@
 
 check build/faults "kernel/debug" build_faults
 check lab/debug-amd "build/faults" check_debug amd
-# In Bochs the same takes four minutes and more: KILN_SLOW=1 asks for it.
-[ -z "${KILN_SLOW:-}" ] || check lab/debug-intel "build/faults" check_debug_intel
 
 build_faults() {
 	local out=$BUILD/lab/faults
@@ -37,20 +35,6 @@ check_debug() {
 	for fault in "${FAULTS[@]}"; do
 		expect "[$1 debug] ${fault%%:*} is reported" grep -qE "${fault#*:}" "$log"
 	done
-}
-
-# Bochs takes its time: that the kernel starts there, and that it is searched for leaks.
-check_debug_intel() {
-	local log=$LOGS/debug-intel.txt
-	vm_with_faults intel "$log" leak
-	expect "[intel debug] a leak makes a run fail" test $? = 123
-	expect "[intel debug] its report names who leaked" grep -q '\[faults\]' "$log"
-	expect "[intel debug] nothing else does" no_other_report "$log"
-}
-
-# no_other_report LOG
-no_other_report() {
-	! grep -vE '^unreferenced object' "$1" | grep -E "$REPORT"
 }
 
 # vm_with_faults CPU LOG FAULT... With little memory, because kmemleak reads all of it.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # Some suites where something is different: CPUs with bugs and a kernel that mitigates them, a CPU with errata, checks
-# at each VMRUN, more kills.
+# at each VMRUN, more kills, lockdep under VMX.
 
 # Name, what it needs, suites joined by commas, options of the machine.
 while read -r name needs suites options; do
@@ -12,6 +12,7 @@ mitigations/amd build/module-stock contract_test,cpu_test,run_test,smp_test --cp
 errata/intel build/module-dev pit_test,lapic_test,clock_test,run_test --cpu intel:corei5_arrandale_m520
 verify/amd build/module-dev contract_test,contract_event_test,cpu_test,event_test,smp_test,memory_test --cpu amd --cpus 2 --module-args svm_verify=1
 kills/amd build/module-debug kill_test --cpu amd --cpus 2 --kernel debug
+lockdep/intel build/module-debug vm_test,run_test,eventfd_test --cpu intel --kernel debug --memory 640
 END
 
 # What a check's log has to show beside its cases: that what is different was so.
@@ -22,6 +23,7 @@ declare -A SPECIAL=(
 	[errata/intel]="kiln: this CPU's VMX-preemption timer has an erratum"
 	[verify/amd]='svm_verify: Y'
 	[kills/amd]='kills: 200'
+	[lockdep/intel]='lock-classes: '
 )
 
 # check_some SUITES OPTION...
@@ -39,6 +41,7 @@ check_some() {
 		cd /sys/devices/system/cpu/vulnerabilities 2>/dev/null && grep . *
 		dmesg | grep "kiln: "
 		echo "svm_verify: $(cat /sys/module/kiln/parameters/svm_verify)"
+		[ ! -e /proc/lockdep_stats ] || grep "lock-classes" /proc/lockdep_stats
 		cd /work
 		for suite; do
 			echo "### suite $suite"
