@@ -257,7 +257,7 @@ void control_init(struct control *control)
 int control_open(struct control *control, const char *name)
 {
 	if (name && runtime_check_name(name))
-		return error_set("--name %s", error_text());
+		return -1;
 	if (name)
 		strcpy(control->name, name);
 	if (!runtime_open(&control->runtime, true))

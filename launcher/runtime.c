@@ -142,6 +142,13 @@ static int try_connect(const struct runtime *runtime, const char *name)
 	return -1;
 }
 
+static bool is_socket(const struct runtime *runtime, const char *name)
+{
+	struct stat st;
+
+	return !fstatat(runtime->fd, name, &st, AT_SYMLINK_NOFOLLOW) && S_ISSOCK(st.st_mode);
+}
+
 /* Whether somebody listens; with the lock. Otherwise the socket, if there was one, is gone. */
 static bool lives(const struct runtime *runtime, const char *name)
 {
@@ -151,7 +158,8 @@ static bool lives(const struct runtime *runtime, const char *name)
 		close(fd);
 		return true;
 	}
-	if (errno == ECONNREFUSED)
+	/* connect() refuses files of any kind like this. */
+	if (errno == ECONNREFUSED && is_socket(runtime, name))
 		unlinkat(runtime->fd, name, 0);
 	/* EAGAIN: so many wait already that there must be somebody. */
 	return errno == EAGAIN || errno == EACCES;
@@ -231,10 +239,7 @@ void runtime_forget(struct runtime *runtime, const char *name)
 
 static bool is_guest(const struct runtime *runtime, const char *name)
 {
-	struct stat st;
-
-	return !runtime_check_name(name) && !fstatat(runtime->fd, name, &st, AT_SYMLINK_NOFOLLOW) &&
-	       S_ISSOCK(st.st_mode) && lives(runtime, name);
+	return !runtime_check_name(name) && is_socket(runtime, name) && lives(runtime, name);
 }
 
 static int compare(const void *a, const void *b)
