@@ -113,7 +113,7 @@ static void stand(struct vcpu *vcpu)
 {
 	gate_wait(vcpu->gate, &vcpu->stop);
 	__atomic_exchange_n(&vcpu->run->immediate_exit, 0, __ATOMIC_ACQ_REL);
-	/* So that its watchdogs know; EINVAL: it has no such clock (api.rst 4.78). */
+	/* So that its watchdogs know; EINVAL: it has no such clock (api.rst 4.70). */
 	if (vcpu->tells_clock && !is_over(vcpu))
 		ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
 }

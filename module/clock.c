@@ -555,25 +555,27 @@ static void pvclock_fill(struct kiln_vcpu *vcpu,
 
 /*
  * Readers retry while the version is odd or has changed (pvclock-abi.h). The
- * guest's own copy counts on, as it may have been written by another host.
+ * guest's own copy counts on, as it may have been written by another host. A
+ * note that it stood still is the guest's to take away.
  */
 static void pvclock_write(struct kiln_vcpu *vcpu,
 			  struct pvclock_vcpu_time_info *page)
 {
 	struct kiln_mmu *mmu = &vcpu->vm->mmu;
 	struct kiln_gpa_cache *cache = &vcpu->clock.system_time;
-	u32 version;
+	struct pvclock_vcpu_time_info old;
+	const size_t version = sizeof(old.version);
 
-	if (kiln_gpa_cache_read(mmu, cache, 0, &version, sizeof(version)))
+	if (kiln_gpa_cache_read(mmu, cache, 0, &old, sizeof(old)))
 		return;
-	page->version = version | 1;
+	page->flags |= old.flags & PVCLOCK_GUEST_STOPPED;
+	page->version = old.version | 1;
 	if (kiln_gpa_cache_write(mmu, cache, 0, &page->version,
 				 sizeof(page->version)))
 		return;
 	smp_wmb();	/* odd version before data */
-	kiln_gpa_cache_write(mmu, cache, sizeof(version),
-			     (void *)page + sizeof(version),
-			     sizeof(*page) - sizeof(version));
+	kiln_gpa_cache_write(mmu, cache, version, (void *)page + version,
+			     sizeof(*page) - version);
 	smp_wmb();	/* data before even version */
 	page->version++;
 	kiln_gpa_cache_write(mmu, cache, 0, &page->version,
@@ -595,9 +597,21 @@ void kiln_clock_update(struct kiln_vcpu *vcpu)
 		old = pvclock_at(&clock->pvclock, page.tsc_timestamp);
 		page.system_time = max(page.system_time, old);
 	}
+	if (clock->stopped)
+		page.flags |= PVCLOCK_GUEST_STOPPED;
+	clock->stopped = false;
 	pvclock_write(vcpu, &page);
 	clock->pvclock = page;
 	clock->epoch = epoch;
+}
+
+int kiln_clock_stopped(struct kiln_vcpu *vcpu)
+{
+	if (!(vcpu->clock.system_time_msr & KVM_MSR_ENABLED))
+		return -EINVAL;
+	vcpu->clock.stopped = true;
+	set_bit(KILN_REQ_CLOCK, &vcpu->requests);
+	return 0;
 }
 
 int kiln_system_time_write(struct kiln_vcpu *vcpu, u64 val)

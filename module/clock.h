@@ -34,6 +34,7 @@ struct kiln_clock {
 	struct kiln_gpa_cache steal;	/* [v] */
 	struct pvclock_vcpu_time_info pvclock; /* [v] as last written */
 	u32 epoch;			/* [v] the VM's, when it was written */
+	bool stopped;			/* [v] the guest is to learn it stood still */
 };
 
 /*
@@ -192,6 +193,18 @@ int kiln_clock_get(struct kiln_vm *vm, struct kvm_clock_data __user *user);
  * Return: 0, -EINVAL for another flag, -EFAULT.
  */
 int kiln_clock_set(struct kiln_vm *vm, struct kvm_clock_data __user *user);
+
+/**
+ * kiln_clock_stopped() - body of KVM_KVMCLOCK_CTRL: the vCPU stood still
+ * @vcpu: the vCPU
+ *
+ * The page says so until the guest takes that note away (api.rst 4.70, flag
+ * PVCLOCK_GUEST_STOPPED).
+ *
+ * Return: 0, -EINVAL where the guest has no such page.
+ * Context: vcpu->mutex.
+ */
+int kiln_clock_stopped(struct kiln_vcpu *vcpu);
 
 /**
  * kiln_clock_update() - write the pvclock page: consumes KILN_REQ_CLOCK

@@ -181,6 +181,11 @@ static int set_tsc_khz(struct kiln_vcpu *vcpu, void *data)
 	return khz > U32_MAX ? -EINVAL : kiln_tsc_set_khz(vcpu, khz);
 }
 
+static int kvmclock_ctrl(struct kiln_vcpu *vcpu, void *data)
+{
+	return kiln_clock_stopped(vcpu);
+}
+
 static int nmi(struct kiln_vcpu *vcpu, void *data)
 {
 	kiln_vcpu_nmi(vcpu);
@@ -247,6 +252,7 @@ static const struct vcpu_ioctl ioctls[] = {
 	{ KVM_SET_CPUID2, true, true, set_cpuid },
 	{ KVM_GET_TSC_KHZ, false, true, get_tsc_khz },
 	{ KVM_SET_TSC_KHZ, true, true, set_tsc_khz },
+	{ KVM_KVMCLOCK_CTRL, false, true, kvmclock_ctrl },
 	{ KVM_NMI, false, true, nmi },
 	{ KVM_SET_SIGNAL_MASK, false, true, set_signal_mask },
 	{ KILN_GET_DEATH, false, false, get_death },

@@ -189,6 +189,42 @@ static __guest void reads_its_clock(void)
 	}
 }
 
+#define STOPPED	2	/* PVCLOCK_GUEST_STOPPED */
+
+/* Says whether it is told to have stood still; takes the note away each other time. */
+static __guest void watches_for_stops(void)
+{
+	volatile struct pvclock *c = (volatile struct pvclock *)CLOCK_PAGE;
+
+	guest_sync(0);
+	wrmsr(MSR_SYSTEM_TIME, CLOCK_PAGE | 1);
+	guest_sync(c->flags & STOPPED);
+	for (;;) {
+		guest_sync(c->flags & STOPPED);
+		guest_sync(c->flags & STOPPED);
+		c->flags &= ~STOPPED;
+	}
+}
+
+TEST(a_guest_learns_that_it_stood_still_until_it_takes_note)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, watches_for_stops);
+	struct kvm_clock_data clock = { .clock = 1000000000 };
+
+	ASSERT_OUTCOME("sync 0", vcpu);
+	/* Its clock is not on. */
+	EXPECT_IOCTL(-EINVAL, vcpu->fd, KVM_KVMCLOCK_CTRL, NULL);
+	ASSERT_OUTCOME("sync 0", vcpu);
+	EXPECT_IOCTL(0, vcpu->fd, KVM_KVMCLOCK_CTRL, NULL);
+	ASSERT_OUTCOME("sync 2", vcpu);
+	/* A page that is written anew keeps the note. */
+	ASSERT_IOCTL(0, vcpu->vm->fd, KVM_SET_CLOCK, &clock);
+	ASSERT_OUTCOME("sync 2", vcpu);
+	ASSERT_OUTCOME("sync 0", vcpu);
+	ASSERT_IOCTL(0, vcpu->vm->fd, KVM_SET_CLOCK, &clock);
+	ASSERT_OUTCOME("sync 0", vcpu);
+}
+
 TEST(the_guests_clock_page_never_goes_back_and_agrees_with_the_vms_clock)
 {
 	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, reads_its_clock);

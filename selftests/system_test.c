@@ -105,6 +105,7 @@ static const struct {
 	{ KVM_CAP_XSAVE, 1 },
 	{ KVM_CAP_XCRS, 1 },
 	{ KVM_CAP_TSC_DEADLINE_TIMER, 1 },
+	{ KVM_CAP_KVMCLOCK_CTRL, 1 },
 	{ KVM_CAP_SIGNAL_MSI, 1 },
 	{ KVM_CAP_READONLY_MEM, 1 },
 	{ KVM_CAP_MAX_VCPU_ID, 1 },
