@@ -15,6 +15,7 @@
 
 #include "error.h"
 #include "say.h"
+#include "vhost.h"
 
 struct context {
 	struct devices *devices;
@@ -23,6 +24,8 @@ struct context {
 	const struct guest_memory *memory;
 	struct loop *loop;
 	struct console *console;
+	/* Of the devices that are made next. */
+	int (*call)(int fd, unsigned long request, void *arg);
 };
 
 /* The sentence for a device the kernel does not make, by errno. */
@@ -53,6 +56,7 @@ static struct virtio *create(struct context *context, const char *name, uint32_t
 		return NULL;
 	}
 	virtio_init(virtio, name);
+	virtio->call = context->call;
 	if (virtio_create(virtio, context->vm->fd, type, nr_queues)) {
 		*err = errno;
 		virtio_close(virtio);
@@ -94,25 +98,48 @@ static int add_disk(struct context *context, unsigned int number)
 
 /* ---- network cards ---- */
 
+static int set_kiln(struct context *context, struct virtio *virtio, struct net_tap *tap)
+{
+	struct kiln_virtio_net net;
+
+	(void)context;
+	net_back_end(tap, &net);
+	if (virtio->call(virtio->fd, KILN_VIRTIO_SET_NET, &net))
+		return error_set("%s: the module does not take it: %s; name another tap, or load a matching module",
+				 virtio->name, strerror(errno));
+	/* The device has references of its own. */
+	net_tap_close(tap);
+	return 0;
+}
+
+static int set_vhost(struct context *context, struct virtio *virtio, struct net_tap *tap)
+{
+	return vhost_set_net(virtio->fd, tap, context->memory);
+}
+
+static int explain_vhost(const char *name, int err)
+{
+	return error_set("%s: /dev/vhost-net: %s; load the module vhost_net, run as root, or use vhost=kiln",
+			 name, strerror(err));
+}
+
+/* Two queues to a pair; kiln has the control queue, too. */
 static int add_net(struct context *context, unsigned int number)
 {
+	bool vhost = context->devices->config->nets[number].vhost;
 	struct net_tap *tap = &context->devices->taps[number];
-	struct kiln_virtio_net net;
 	struct virtio *virtio;
 	char name[64];
 	int err;
 
 	snprintf(name, sizeof(name), "--net tap=%s", tap->name);
-	/* Two queues to a pair, and the control queue. */
-	virtio = create(context, name, VIRTIO_ID_NET, 2 * tap->count + 1, &err);
-	if (!virtio)
-		return err ? explain_create(context->vm, name, err) : -1;
-	net_back_end(tap, &net);
-	if (virtio->call(virtio->fd, KILN_VIRTIO_SET_NET, &net))
-		return error_set("%s: the module does not take it: %s; name another tap, or load a matching module",
-				 name, strerror(errno));
-	/* The device has references of its own. */
-	net_tap_close(tap);
+	context->call = vhost ? vhost_call : vm_ioctl;
+	virtio = create(context, name, VIRTIO_ID_NET, 2 * tap->count + !vhost, &err);
+	context->call = vm_ioctl;
+	if (!virtio && err)
+		return vhost ? explain_vhost(name, err) : explain_create(context->vm, name, err);
+	if (!virtio || (vhost ? set_vhost : set_kiln)(context, virtio, tap))
+		return -1;
 	return attach(context, virtio, VIRTIO_ID_NET);
 }
 
@@ -228,7 +255,7 @@ int devices_open(struct devices *devices, const char *name)
 int devices_create(struct devices *devices, const struct vm *vm, struct pci_host *host,
 		   const struct guest_memory *memory, struct loop *loop, struct console *console)
 {
-	struct context context = { devices, vm, host, memory, loop, console };
+	struct context context = { devices, vm, host, memory, loop, console, vm_ioctl };
 
 	for (unsigned int i = 0; i < devices->config->nr_disks; i++)
 		if (add_disk(&context, i))
@@ -247,6 +274,7 @@ void devices_close(struct devices *devices)
 		virtio_close(devices->list[i]);
 		free(devices->list[i]);
 	}
+	vhost_close();
 	devices->count = 0;
 	devices->console = NULL;
 	vconsole_flush(&devices->vconsole);

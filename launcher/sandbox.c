@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/if_tun.h>
 #include <pwd.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -233,6 +234,8 @@ static const struct {
 	{ SCMP_SYS(newfstatat), ANY },	/* how glibc asks for fstat(); tells names, opens nothing */
 	{ SCMP_SYS(lseek), ANY },
 	/* Terminals: raw and back, size, foreground; not TIOCSTI. */
+	/* What a guest's driver asks of a tap with vhost=kernel. */
+	{ SCMP_SYS(ioctl), ONE_REQUEST(TUNSETOFFLOAD) },
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TCGETS) },
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TCSETS) },
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TCSETSW) },
