@@ -8,9 +8,11 @@
  *   dev->lock            ioctls: state and configuration of one device
  *   vm->virtio.lock      list of devices; held while memory slots change
  *   queue->lock          serving a queue; guest memory is touched under it
+ *   tap->lock            packets taken from a tap (net.h)
  *   dev->state_lock      status and cause
  *   signal->lock         where an interrupt goes
  *   limit->lock          a token bucket; IRQs on
+ *   nic->filter_lock     which packets a guest wants (net.h)
  */
 #ifndef KILN_VIRTIO_PRIVATE_H
 #define KILN_VIRTIO_PRIVATE_H
