@@ -64,6 +64,11 @@ net_initrd() {
 	echo "$initrd"
 }
 
+# What is the same with the host's vhost-net, on kiln and on stock KVM.
+for device in kiln kvm; do
+	check "guest/amd-vhost-net-$device" "build/module-stock build/launcher kernel/stock" check_guest_vhost "$device"
+done
+
 # net_host: prints the path of what the machine runs.
 net_host() {
 	local script=$BUILD/lab/net-host
@@ -75,6 +80,7 @@ net_host() {
 		ip link set lo up
 		mkdir /www && dd if=/dev/urandom of=/www/file bs=1M count=8 2>/dev/null
 		echo "host: sum $(sha256sum </www/file | cut -c1-64)"
+		[ -z "$MODULES" ] || modprobe -a $MODULES
 		kiln net create br0 --subnet 10.20.0.0/24 || exit 1
 		kiln net list | sed -n 's/^br0 */host: net /p'
 		nft list ruleset | grep -c masquerade | sed 's/^/host: rules /'
@@ -82,19 +88,19 @@ net_host() {
 		guest() {
 			name=$1
 			shift
-			kiln run --name "$name" --kernel /guest/vmlinuz --initrd /guest/initrd --memory 256M --net "$1" \
+			kiln run --name "$name" --kernel /guest/vmlinuz --initrd /guest/initrd --memory 256M --net "$1" $OPTIONS \
 				--append "console=ttyS0 quiet panic=-1 role=$name peer=$2"
 		}
 		printf '#!/bin/sh\nsha256sum | sed "s/ .*//; s/^/host: from client /" >/tmp/sum\n' >/bin/receive
 		chmod 755 /bin/receive
 		nc -l -p 7002 -e /bin/receive &
-		guest server tap,bridge=br0 none >/tmp/server 2>&1 &
+		guest server "tap,bridge=br0,vhost=$VHOST" none >/tmp/server 2>&1 &
 		server=$! tries=0 peer=
 		until wget -q -O /dev/null "http://$peer/file" 2>/dev/null || [ $((tries += 1)) = 600 ]; do
 			sleep 1
 			peer=$(cut -d' ' -f3 /run/kiln-net/br0.leases)
 		done
-		guest client tap=card0,bridge=br0,queues=2 "$peer" 2>&1
+		guest client "tap=card0,bridge=br0,$CLIENT" "$peer" 2>&1
 		echo "host: client ended with $?"
 		wait "$server"
 		echo "host: server ended with $?"
@@ -108,14 +114,39 @@ net_host() {
 sum_of() { sed -n "s/^$1 \([0-9a-f]\{64\}\)$/\1/p" "$log"; }
 same_sums() { [ -n "$(sum_of "$1")" ] && [ "$(sum_of "$1")" = "$(sum_of "$2")" ]; }
 
+# run_net SHELL-ASSIGNMENTS LAB-VM-OPTION...
+run_net() {
+	local dir settings=$1
+	shift
+	dir=$(kernel_dir stock)
+	"$LAB/vm" "$@" --kernel stock --timeout 1800 --add "$(command -v nft):/bin/nft" \
+		--add "$(command -v dnsmasq):/bin/dnsmasq" --add "$dir/vmlinuz:/guest/vmlinuz" \
+		--add "$(net_initrd "$dir"):/guest/initrd" --add "$(net_host):/guest/host" -- \
+		sh -c "$settings; . /guest/host" | tr -d '\r' | tee "$log"
+}
+
 # check_guest_net CPU
 check_guest_net() {
-	local dir log=$LOGS/${CHECK_NAME//\//.}.txt
-	dir=$(kernel_dir stock)
-	"$LAB/vm" --cpu "$1" --kernel stock --timeout 1800 --add "$(command -v nft):/bin/nft" \
-		--add "$(command -v dnsmasq):/bin/dnsmasq" --add "$dir/vmlinuz:/guest/vmlinuz" \
-		--add "$(net_initrd "$dir"):/guest/initrd" --add "$(net_host):/guest/host" -- sh /guest/host |
-		tr -d '\r' | tee "$log"
+	local log=$LOGS/${CHECK_NAME//\//.}.txt
+	run_net 'VHOST=kiln CLIENT=queues=2' --cpu "$1"
+	expect_net
+}
+
+# check_guest_vhost kiln|kvm
+check_guest_vhost() {
+	local log=$LOGS/${CHECK_NAME//\//.}.txt
+	case $1 in
+	kiln) run_net 'VHOST=kernel CLIENT=vhost=kernel MODULES=vhost_net' --cpu amd ;;
+	kvm)
+		run_net 'VHOST=kernel CLIENT=vhost=kernel MODULES="vhost_net kvm_amd" OPTIONS="--device /dev/kvm"' \
+			--cpu amd --no-load
+		;;
+	esac
+	expect_net
+}
+
+# The same for all of them, in $log.
+expect_net() {
 	expect "$CHECK_NAME: the network is made and listed" grep -qx 'host: net 10.20.0.0/24 *0' "$log"
 	expect "$CHECK_NAME: with NAT" grep -qx 'host: rules 1' "$log"
 	expect "$CHECK_NAME: guests get addresses by DHCP" test "$(grep -cE '^(client|server): .* lease yes$' "$log")" = 2
