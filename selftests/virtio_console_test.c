@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/virtio_console.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -649,6 +650,84 @@ TEST_F(console, back_ends_are_checked)
 	close(event);
 	close(p[0]);
 	close(p[1]);
+}
+
+/* ---- races ---- */
+
+struct race {
+	struct virtio *v;
+	int in, out;
+	volatile bool over;
+};
+
+/* Reads what comes and writes what goes, if it goes. */
+static void *talks(void *arg)
+{
+	struct race *race = arg;
+	char buf[512] = "input";
+
+	fcntl(race->in, F_SETFL, O_NONBLOCK);
+	fcntl(race->out, F_SETFL, O_NONBLOCK);
+	while (!race->over) {
+		if (write(race->in, buf, 100) < 0 && read(race->out, buf, sizeof(buf)) < 0)
+			usleep(100);
+	}
+	return NULL;
+}
+
+static void *kicks(void *arg)
+{
+	struct race *race = arg;
+
+	while (!race->over) {
+		virtio_kick(race->v, INPUT);
+		virtio_kick(race->v, OUTPUT);
+		usleep(50);
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(console, it_stops_goes_on_and_changes_hands_at_any_time, 120)
+{
+	struct kiln_virtio_console none = { .in = -1, .out = -1 };
+	struct race race = { &self->v, self->in.ours, self->out.ours };
+	time_t end = time(NULL) + 3;
+	pthread_t thread[2];
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	must(!pthread_create(&thread[0], NULL, talks, &race), "thread");
+	must(!pthread_create(&thread[1], NULL, kicks, &race), "thread");
+	for (int i = 0; time(NULL) < end; i++) {
+		for (int n = 0; n < 7; n++) {
+			struct ring_piece p[2] = { { DATA, 1 + n * 997, false }, { DATA + 0x8000, 1 + n * 31, true } };
+
+			ring_add(&self->v.ring[OUTPUT], &p[0], 1);
+			ring_add(&self->v.ring[INPUT], &p[1], 1);
+		}
+		switch (i % 4) {
+		case 0:
+			xioctl(self->v.fd, VHOST_VDPA_SUSPEND, NULL);
+			ASSERT_EQ(0, virtio_status(&self->v, RUNNING));
+			break;
+		case 1:
+			ASSERT_EQ(0, set(&self->v, &none));
+			ASSERT_EQ(0, set(&self->v, &self->back));
+			break;
+		case 2:
+			vm_set_slot(self->vm, 5, 0, 0x40000000, 0x1000, self->vm->ram);
+			vm_set_slot(self->vm, 5, 0, 0x40000000, 0, self->vm->ram);
+			break;
+		}
+		/* The ring has room for eight times as many. */
+		if (i % 8 == 7) {
+			EXPECT_STREQ("", virtio_broken(&self->v));
+			ASSERT_EQ(0, virtio_status(&self->v, 0));
+			ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+		}
+	}
+	race.over = true;
+	pthread_join(thread[0], NULL);
+	pthread_join(thread[1], NULL);
 }
 
 /* ---- files that do not wait ---- */

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <linux/virtio_blk.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 
@@ -81,6 +82,8 @@ TEST_F_TIMEOUT(fault, create, 280)
 	ASSERT_EQ(0, virtio_start(&self->v, V1));
 	EACH_ALLOCATION_FAILS(virtio_fd(self->vm, VIRTIO_ID_RNG, 1), close(self->result));
 	EACH_ALLOCATION_FAILS(virtio_fd(self->vm, VIRTIO_ID_BLOCK, 3), close(self->result));
+	EACH_ALLOCATION_FAILS(virtio_fd(self->vm, VIRTIO_ID_CONSOLE, 2), close(self->result));
+	EACH_ALLOCATION_FAILS(virtio_fd(self->vm, VIRTIO_ID_BALLOON, 5), close(self->result));
 }
 
 TEST_F_TIMEOUT(fault, set_owner, 280)
@@ -116,6 +119,30 @@ TEST_F_TIMEOUT(fault, back_end, 280)
 	struct kiln_virtio_block back = back_end(self->file);
 
 	EACH_ALLOCATION_FAILS(xioctl(self->block.fd, KILN_VIRTIO_SET_BLOCK, &back), (void)0);
+}
+
+/* Either direction is opened, or neither. */
+TEST_F_TIMEOUT(fault, both_ends_of_a_console, 280)
+{
+	struct virtio console = virtio_create(self->vm, VIRTIO_ID_CONSOLE, 2);
+	struct kiln_virtio_console none = { .in = -1, .out = -1 }, pipes, terminal;
+	int p[2], master = posix_openpt(O_RDWR | O_NOCTTY), slave;
+
+	ASSERT_EQ(0, pipe(p));
+	ASSERT_EQ(0, unlockpt(master));
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY);
+	ASSERT_LE(0, slave);
+	pipes = (struct kiln_virtio_console){ .in = p[0], .out = p[1] };
+	terminal = (struct kiln_virtio_console){ .in = slave, .out = slave };
+	EACH_ALLOCATION_FAILS(xioctl(console.fd, KILN_VIRTIO_SET_CONSOLE, &pipes),
+			      xioctl(console.fd, KILN_VIRTIO_SET_CONSOLE, &none));
+	EACH_ALLOCATION_FAILS(xioctl(console.fd, KILN_VIRTIO_SET_CONSOLE, &terminal),
+			      xioctl(console.fd, KILN_VIRTIO_SET_CONSOLE, &none));
+	virtio_destroy(&console);
+	close(master);
+	close(slave);
+	close(p[0]);
+	close(p[1]);
 }
 
 TEST_F_TIMEOUT(fault, start, 280)

@@ -10,6 +10,8 @@ while read -r cpu case cpus; do
 done <<'END'
 amd login 2
 amd cut 1
+amd console 2
+amd balloon 2
 intel boot 1
 END
 
