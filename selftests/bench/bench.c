@@ -107,6 +107,12 @@ int64_t not_measured(const char *fmt, ...)
 	return NOT_MEASURED;
 }
 
+int64_t not_there(const char *what)
+{
+	not_measured("%s", what);
+	return NOT_THERE;
+}
+
 static int compare(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -174,16 +180,16 @@ static void print_row(const struct options *o, const struct bench_row *row, cons
 {
 	printf("%-50s", row->name);
 	for (unsigned int d = 0; d < o->n_devices; d++) {
-		if (a[d].value == NOT_MEASURED)
+		if (!measured(a[d].value))
 			printf(" %14s", "-");
 		else
 			printf(" %14lld", (long long)a[d].value);
 	}
-	if (o->n_devices == 2 && a[0].value != NOT_MEASURED && a[1].value > 0)
+	if (o->n_devices == 2 && measured(a[0].value) && a[1].value > 0)
 		printf(" %7.2f", (double)a[0].value / a[1].value);
 	putchar('\n');
 	for (unsigned int d = 0; d < o->n_devices; d++)
-		if (a[d].value == NOT_MEASURED)
+		if (!measured(a[d].value))
 			printf("    %s: %s\n", o->device[d], a[d].why);
 	fflush(stdout);
 }
@@ -199,11 +205,11 @@ static void json_number(FILE *f, const char *key, bool there, double value)
 
 static void json_row(FILE *f, bool first, const char *name, int64_t kiln, int64_t kvm)
 {
-	bool both = kiln != NOT_MEASURED && kvm > 0;
+	bool both = measured(kiln) && kvm > 0;
 
 	fprintf(f, "%s\n  {\"name\": \"%s\"", first ? "" : ",", name);
-	json_number(f, "kiln", kiln != NOT_MEASURED, kiln);
-	json_number(f, "kvm", kvm != NOT_MEASURED, kvm);
+	json_number(f, "kiln", measured(kiln), kiln);
+	json_number(f, "kvm", measured(kvm), kvm);
 	json_number(f, "ratio", both, both ? (double)(10000 * kiln / kvm) / 10000 : 0);
 	fputc('}', f);
 }

@@ -8,12 +8,22 @@
 #ifndef KILN_BENCH_H
 #define KILN_BENCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* What a row returns where it cannot be measured here: bench_why then says why. */
 #define NOT_MEASURED	INT64_MIN
 extern char bench_why[160];
 int64_t not_measured(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* What a device does not have to have; nothing failed. */
+#define NOT_THERE	(INT64_MIN + 1)
+int64_t not_there(const char *what);
+
+static inline bool measured(int64_t value)
+{
+	return value > NOT_THERE;
+}
 
 /* What a VM is made of, for the rows that tell what that costs. */
 struct size {
