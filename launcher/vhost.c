@@ -356,7 +356,8 @@ static int reset(struct vhost *card)
 		bind_irq(card, i, false);
 		card->queues[i].enabled = false;
 		none.index = i;
-		ret = set_message(&card->queues[i], card->vm_fd, &none) ?: ret;
+		if (set_message(&card->queues[i], card->vm_fd, &none))
+			ret = -1;
 		loop_consume(card->queues[i].held);
 	}
 	card->status = 0;

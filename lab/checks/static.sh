@@ -70,7 +70,9 @@ launcher_strict() {
 	make -C launcher O="$out" V=1 >"$LOGS/launcher-build.txt" 2>&1
 	local status=$?
 	cat "$LOGS/launcher-build.txt"
-	[ $status = 0 ] && ! grep -q 'warning:' "$LOGS/launcher-build.txt" && grep -q -e -Werror launcher/Makefile
+	# libnl can resolve names, which a static program cannot; the launcher asks for none.
+	[ $status = 0 ] && ! grep 'warning:' "$LOGS/launcher-build.txt" | grep -v 'in statically linked applications' &&
+		grep -q -e -Werror launcher/Makefile
 }
 
 # The files of kernel code: all of module/ and uapi/ but user-space shims beside the tests.
