@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "client.h"
@@ -76,17 +77,24 @@ static int explain(const struct client *client, const json_t *balloon)
 	return VERB_NOT_DONE;
 }
 
-/* Looks at the balloon until it is where it should be or does not move any more. */
+static int64_t distance(const json_t *balloon)
+{
+	return llabs(client_number(balloon, "now") - client_number(balloon, "target"));
+}
+
+/*
+ * Looks at the balloon until it is where it should be or comes no nearer; it
+ * may go to and fro where the guest runs out of memory.
+ */
 static int wait_for(struct client *client, json_t *balloon, const struct config *config)
 {
 	static const struct timespec look = { .tv_nsec = LOOK_NS };
-	int64_t last = -1, since = 0;
+	int64_t nearest = INT64_MAX, since = 0;
 	int status = STATUS_OFF;
 
-	while (balloon && config->timeout &&
-	       client_number(balloon, "now") != client_number(balloon, "target")) {
-		if (client_number(balloon, "now") != last) {
-			last = client_number(balloon, "now");
+	while (balloon && config->timeout && distance(balloon)) {
+		if (distance(balloon) < nearest) {
+			nearest = distance(balloon);
 			since = clock_monotonic();
 		}
 		if (clock_monotonic() - since > (int64_t)config->timeout * NS_PER_SECOND) {

@@ -52,6 +52,12 @@ static void print_console(const json_t *console)
 	     *path ? " " : "", path);
 }
 
+static void print_disk(const json_t *disk)
+{
+	line("disk", "%s%s", client_text(disk, "path"),
+	     json_is_true(json_object_get(disk, "read_only")) ? " (read-only)" : "");
+}
+
 static void print_device(const json_t *device)
 {
 	const char *broken = client_text(device, "broken");
@@ -61,11 +67,15 @@ static void print_device(const json_t *device)
 	     *broken ? "; broken: " : "", broken);
 }
 
+static void print_each(const json_t *array, void (*print)(const json_t *object))
+{
+	for (size_t i = 0; i < json_array_size(array); i++)
+		print(json_array_get(array, i));
+}
+
 static void print_info(const json_t *info)
 {
 	char text[CLIENT_SIZE];
-	const json_t *each;
-	size_t i;
 
 	line("name", "%s", client_text(info, "name"));
 	line("state", "%s", client_text(info, "state"));
@@ -83,11 +93,8 @@ static void print_info(const json_t *info)
 	line("user", "%lld", (long long)client_number(info, "uid"));
 	line("seccomp", "%s", client_text(info, "seccomp"));
 	print_console(json_object_get(info, "console"));
-	json_array_foreach(json_object_get(info, "disks"), i, each)
-		line("disk", "%s%s", client_text(each, "path"),
-		     json_is_true(json_object_get(each, "read_only")) ? " (read-only)" : "");
-	json_array_foreach(json_object_get(info, "devices"), i, each)
-		print_device(each);
+	print_each(json_object_get(info, "disks"), print_disk);
+	print_each(json_object_get(info, "devices"), print_device);
 }
 
 int cmd_info(int argc, char **argv)

@@ -59,15 +59,14 @@ void cmd_stats_help(FILE *out)
 static void print_head(const json_t *stats)
 {
 	char memory[CLIENT_SIZE], resident[CLIENT_SIZE], uptime[CLIENT_SIZE];
-	const json_t *vcpu;
+	const json_t *vcpus = json_object_get(stats, "vcpus");
 	double cpu = 0;
-	size_t i;
 
-	json_array_foreach(json_object_get(stats, "vcpus"), i, vcpu)
-		cpu += client_real(vcpu, "cpu_seconds");
-	printf("%s: %s, up %s, %zu vCPUs ran %.2f s, memory %s", client_text(stats, "name"),
+	for (size_t i = 0; i < json_array_size(vcpus); i++)
+		cpu += client_real(json_array_get(vcpus, i), "cpu_seconds");
+	printf("%s: %s, up %s, %zu vCPU%s ran %.2f s, memory %s", client_text(stats, "name"),
 	       client_text(stats, "state"), client_duration(uptime, client_real(stats, "uptime")),
-	       json_array_size(json_object_get(stats, "vcpus")), cpu,
+	       json_array_size(vcpus), json_array_size(vcpus) > 1 ? "s" : "", cpu,
 	       client_size(memory, client_number(stats, "memory")));
 	if (json_object_get(stats, "resident"))
 		printf(", launcher and guest hold %s",
@@ -84,47 +83,57 @@ static void print_rate(const json_t *counters, const json_t *before, const char 
 					     client_number(before, name)) / seconds);
 }
 
-static void print_counters(const json_t *stats, const json_t *before, double seconds)
+/* What each of a few vCPUs has of the guest's sum, if it is one of theirs. */
+static void print_shares(const json_t *vcpus, const char *name)
 {
-	json_t *counters = json_object_get(stats, "counters"), *value;
-	const json_t *vcpus = json_object_get(stats, "vcpus"), *vcpu;
-	const char *name;
-	size_t i;
+	size_t count = json_array_size(vcpus);
 
-	json_object_foreach(counters, name, value) {
-		if (!json_integer_value(value))
+	for (size_t i = 0; count > 1 && i < count && i < COLUMNS_MAX; i++) {
+		const json_t *own = json_object_get(json_array_get(vcpus, i), "counters");
+
+		if (json_object_get(own, name))
+			printf(" %12lld", (long long)client_number(own, name));
+	}
+}
+
+/* Those that have counted. @before and @vcpus may be NULL. */
+static void print_counters(json_t *counters, const json_t *before, double seconds,
+			   const json_t *vcpus)
+{
+	for (void *at = json_object_iter(counters); at; at = json_object_iter_next(counters, at)) {
+		const char *name = json_object_iter_key(at);
+		long long value = json_integer_value(json_object_iter_value(at));
+
+		if (!value)
 			continue;
-		printf("  %-24s %14lld", name, (long long)json_integer_value(value));
-		print_rate(counters, json_object_get(before, "counters"), name, seconds);
-		json_array_foreach(vcpus, i, vcpu) {
-			const json_t *own = json_object_get(vcpu, "counters");
-
-			if (json_array_size(vcpus) > 1 && i < COLUMNS_MAX &&
-			    json_object_get(own, name))
-				printf(" %12lld", (long long)client_number(own, name));
-		}
+		printf("  %-24s %14lld", name, value);
+		print_rate(counters, before, name, seconds);
+		print_shares(vcpus, name);
 		printf("\n");
 	}
+}
+
+static void print_guest(const json_t *stats, const json_t *before, double seconds)
+{
+	json_t *counters = json_object_get(stats, "counters");
+
 	if (!counters)
 		printf("  the device has no counters for us (stock KVM)\n");
+	print_counters(counters, json_object_get(before, "counters"), seconds,
+		       json_object_get(stats, "vcpus"));
 }
 
 static void print_devices(const json_t *stats)
 {
-	json_t *counters, *value;
-	const json_t *device;
-	const char *name;
-	size_t i;
+	const json_t *devices = json_object_get(stats, "devices");
 
-	json_array_foreach(json_object_get(stats, "devices"), i, device) {
-		counters = json_object_get(device, "counters");
-		if (!counters)
-			continue;
-		printf("%s\n", client_text(device, "name"));
-		json_object_foreach(counters, name, value)
-			if (json_integer_value(value))
-				printf("  %-24s %14lld\n", name,
-				       (long long)json_integer_value(value));
+	for (size_t i = 0; i < json_array_size(devices); i++) {
+		const json_t *device = json_array_get(devices, i);
+		json_t *counters = json_object_get(device, "counters");
+
+		if (counters)
+			printf("%s\n", client_text(device, "name"));
+		print_counters(counters, NULL, 0, NULL);
 	}
 }
 
@@ -138,7 +147,7 @@ static void print(const struct config *config, json_t *stats, const json_t *befo
 		if (config->watch && isatty(STDOUT_FILENO))
 			printf("\033[H\033[J");
 		print_head(stats);
-		print_counters(stats, before, seconds);
+		print_guest(stats, before, seconds);
 		print_devices(stats);
 	}
 	fflush(stdout);

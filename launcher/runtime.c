@@ -72,11 +72,13 @@ int runtime_open(struct runtime *runtime, bool make)
 	runtime_init(runtime);
 	if (find_path(runtime))
 		return -1;
-	if (make && mkdir(runtime->path, 0700) && errno != EEXIST)
-		return error_set("%s: cannot be made: %s; set XDG_RUNTIME_DIR or TMPDIR to a directory you can write",
-				 runtime->path, strerror(errno));
-	runtime->fd = open(runtime->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (runtime->fd < 0 && errno == ENOENT && !make)
+	do {	/* who takes it away as empty may come between */
+		if (make && mkdir(runtime->path, 0700) && errno != EEXIST)
+			return error_set("%s: cannot be made: %s; set XDG_RUNTIME_DIR or TMPDIR to a directory you can write",
+					 runtime->path, strerror(errno));
+		runtime->fd = open(runtime->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	} while (make && runtime->fd < 0 && errno == ENOENT);
+	if (runtime->fd < 0 && errno == ENOENT)
 		return 0;
 	if (runtime->fd < 0)
 		return error_set("%s: %s; remove it, or set XDG_RUNTIME_DIR to another directory",
