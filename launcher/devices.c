@@ -37,6 +37,9 @@ static int explain_create(const struct vm *vm, const char *name, int err)
 	if (err == ENOTTY)
 		return error_set("%s: the module behind %s has no virtio devices; load a newer module, or leave it out",
 				 name, vm->device);
+	if (err == EOPNOTSUPP)
+		return error_set("%s: the host's kernel lets no module give memory back, Debian's do; leave it out",
+				 name);
 	if (err == EMFILE)
 		return error_set("%s: too many open files; raise ulimit -n", name);
 	return error_set("%s: the module makes no such device: %s; load a matching module", name,
@@ -185,10 +188,13 @@ void devices_resized(void *devices)
 /* Inflate, deflate, statistics, hinting, reporting (virtio 1.2 §5.5.2). */
 #define BALLOON_QUEUES 5
 
+/* How old the guest's statistics may be that `kiln balloon` and `kiln info` show. */
+#define BALLOON_STATS_SECONDS 10
+
 static int add_balloon(struct context *context)
 {
 	/* Nothing is asked of the guest; pages that it reports free go back by themselves. */
-	struct kiln_virtio_balloon balloon = { 0 };
+	struct kiln_virtio_balloon balloon = { .stats_seconds = BALLOON_STATS_SECONDS };
 	struct virtio *virtio;
 	int err;
 
