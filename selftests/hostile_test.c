@@ -124,9 +124,13 @@ TEST(the_launchers_breakpoints_survive_a_run)
 		.type = PERF_TYPE_BREAKPOINT, .size = sizeof(attr), .bp_type = HW_BREAKPOINT_W,
 		.bp_addr = (uintptr_t)&watched, .bp_len = sizeof(watched), .exclude_kernel = 1, .exclude_hv = 1,
 	};
-	int fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	int fd = -1;
 	uint64_t hits;
 
+	/* Seen late in a long run, on one CPU: the machine is gone. Bochs runs this. */
+	if (host_is_tcg())
+		SKIP(return, "QEMU TCG crashes on a watchpoint that outlives an exit");
+	fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
 	if (fd < 0)
 		SKIP(return, "no breakpoints by perf_event_open(): %s", strerror(errno));
 	for (int i = 0; i < 5; i++) {
