@@ -170,7 +170,48 @@ finish_check() {
 		say "FAIL $name ($failed of $((passed + failed)), $((SECONDS - BEGAN[$name])) s), see ${LOGS#"$TOP/"}/${name//\//.}.log"
 		sed -n 's/^fail\t/         /p' "$results" | head -n 20 >&2
 	fi
-	awk -F '\t' '$1 == "skip" { print "         skipped " $2 ": " $3 }' "$results" >&2
+	skips_by_reason <"$results" >&2
+}
+
+# skips_by_reason <RESULTS: a line for each reason, with the first case it holds for and how many more there are.
+skips_by_reason() {
+	awk -F '\t' '
+		$1 == "skip" && !n[$3]++ { reasons[++m] = $3; first[$3] = $2 }
+		END {
+			for (i = 1; i <= m; i++) {
+				more = n[reasons[i]] - 1
+				printf "         skipped %s%s: %s\n", first[reasons[i]], more ? " and " more " more" : "", reasons[i]
+			}
+		}'
+}
+
+# failures: for each check that failed, its cases and what its log says around them, so that the end of a long run's
+# output is enough to know what happened.
+failures() {
+	local name log
+	for name in "${CHECK_NAMES[@]}"; do
+		[ "${CHECK_STATE[$name]:-}" = failed ] || continue
+		log=$LOGS/${name//\//.}
+		printf '=== %s failed\n' "$name"
+		sed -n 's/^fail\t/    /p' "$log.results" | head -n 20
+		printf -- '--- from its log\n'
+		log_around_failures <"$log.log" | cut -c -240 | head -n 80
+		printf -- '--- the end of its log\n'
+		tail -n 25 "$log.log" | cut -c -240
+	done
+}
+
+# log_around_failures <LOG: each case that failed in a kselftest's TAP, and what lab/vm and the report of a kernel say,
+# with up to 12 lines before.
+log_around_failures() {
+	report=$REPORT awk '
+		/^ok [0-9]|^# +(OK|RUN) / { kept = 0; next }
+		{ line[kept++ % 12] = $0 }
+		/^ *not ok [0-9]/ || /^(lab\/vm|timeout):/ || $0 ~ ENVIRON["report"] {
+			for (i = kept > 12 ? kept - 12 : 0; i < kept; i++)
+				print line[i % 12]
+			kept = 0
+		}'
 }
 
 # run_checks JOBS: all selected checks, as many at a time, in the order of the table as far as needs allow.
@@ -220,8 +261,9 @@ stop_tree() {
 	kill -TERM "$1" 2>/dev/null
 }
 
-# Prints the closing line; 0 if nothing failed and something passed.
+# Prints what failed and the closing line; 0 if nothing failed and something passed.
 summary() {
+	failures
 	cat "$LOGS"/*.results 2>/dev/null | awk -F '\t' '
 		{ n[$1]++ }
 		END {
