@@ -8,7 +8,7 @@
 
 #include "../uapi/kiln.h"
 
-#define DISKS_MAX		24
+#define DISKS_MAX		31	/* as many slots as the bus has for devices */
 #define DISK_QUEUES_MAX		16
 #define DISK_ID_MAX		20	/* VIRTIO_BLK_ID_BYTES */
 

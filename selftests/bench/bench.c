@@ -2,7 +2,7 @@
 /*
  * bench: what operations cost on one hypervisor or on two, side by side.
  *
- *	bench [--device PATH]... [--json FILE] [--only TEXT] [--boot DIR] [--list]
+ *	bench [--device PATH]... [--json FILE] [--only TEXT] [--boot DIR | --devices DIR] [--list]
  *
  * Each row runs whole on one device before the next device is opened, since VMX has one owner at a time. The same guest
  * code and the same minimal user-space loop serve both devices.
@@ -42,7 +42,7 @@ char bench_why[160];
 	AT(operation, "256 MiB", function, 1, 1, 256),		\
 	AT(operation, "1,024 MiB", function, 1, 1, 1024)
 
-static const struct bench_row rows[] = {
+static const struct bench_row operation_rows[] = {
 	{ "CPUID exit", bench_cpuid },
 	{ "RDMSR exit (APIC base)", bench_rdmsr },
 	{ "WRMSR exit (MTRR)", bench_wrmsr },
@@ -79,16 +79,20 @@ static const struct bench_row rows[] = {
 	BY_MEMORY("CPUID exit", bench_exit_at),
 	BY_MEMORY("fault on 4K, present in the host", bench_fault_at),
 	BY_MEMORY("IPI to an x2APIC id", bench_ipi_at),
+	{ 0 }
 };
 
 static const struct bench_row boot_rows[] = {
 	{ "vmlinuz to init, by kiln run and QEMU microvm", bench_boot_vmlinuz },
 	{ "vmlinux to init, by kiln run and QEMU microvm", bench_boot_vmlinux },
 	{ "vmlinuz to init, by kiln run on both", bench_boot_kiln },
+	{ 0 }
 };
 
-#define N_ROWS		(sizeof(rows) / sizeof(rows[0]))
-#define N_BOOT_ROWS	(sizeof(boot_rows) / sizeof(boot_rows[0]))
+/* Of which one is measured; the last row of each has no name. */
+static const struct bench_row *const tables[] = { operation_rows, boot_rows, bench_device_rows };
+
+
 
 struct options {
 	const char *device[MAX_DEVICES];
@@ -139,6 +143,13 @@ struct answer {
 	char why[sizeof(bench_why)];
 };
 
+static int64_t value_of(const struct bench_row *row)
+{
+	if (row->device)
+		return bench_device(row->device);
+	return row->measure ? row->measure() : row->measure_at(&row->size);
+}
+
 /* In a child, so that a row that fails ends alone and leaves no memory mapped. */
 static struct answer measure(const struct bench_row *row, const char *device)
 {
@@ -154,7 +165,7 @@ static struct answer measure(const struct bench_row *row, const char *device)
 	if (!pid) {
 		setenv("KILN_DEVICE", device, 1);
 		alarm(TIME_LIMIT);
-		answer.value = row->measure ? row->measure() : row->measure_at(&row->size);
+		answer.value = value_of(row);
 		strcpy(answer.why, bench_why);
 		_exit(write(fds[1], &answer, sizeof(answer)) != sizeof(answer));
 	}
@@ -232,15 +243,14 @@ static int run_row(const struct options *o, const struct bench_row *row, FILE *j
 
 static int run(const struct options *o, FILE *json)
 {
-	const struct bench_row *row = bench_boot ? boot_rows : rows;
-	unsigned int n = bench_boot ? N_BOOT_ROWS : N_ROWS;
+	const struct bench_row *row = tables[bench_devices ? 2 : bench_boot ? 1 : 0];
 	bool first = true;
 	int missing = 0;
 
 	print_header(o);
 	if (json)
 		fputc('[', json);
-	for (; n--; row++) {
+	for (; row->name; row++) {
 		if (o->only && !strcasestr(row->name, o->only))
 			continue;
 		missing += run_row(o, row, json, first);
@@ -253,22 +263,22 @@ static int run(const struct options *o, FILE *json)
 
 static int list(void)
 {
-	for (unsigned int i = 0; i < N_ROWS; i++)
-		puts(rows[i].name);
-	for (unsigned int i = 0; i < N_BOOT_ROWS; i++)
-		puts(boot_rows[i].name);
+	for (unsigned int i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+		for (const struct bench_row *row = tables[i]; row->name; row++)
+			puts(row->name);
 	return 0;
 }
 
 static int usage(FILE *f)
 {
-	fputs("Usage: bench [--device PATH]... [--json FILE] [--only TEXT] [--boot DIR] [--list]\n"
+	fputs("Usage: bench [--device PATH]... [--json FILE] [--only TEXT] [--boot DIR | --devices DIR] [--list]\n"
 	      "\n"
 	      "Prints TSC ticks per operation (instructions, in an emulator), a column per device and their ratio.\n"
 	      "  --device PATH  one or two devices (default /dev/kiln and /dev/kvm)\n"
 	      "  --json FILE    also a list of {\"name\", \"kiln\", \"kvm\", \"ratio\"}\n"
 	      "  --only TEXT    the rows whose name holds TEXT\n"
 	      "  --boot DIR     instead, boots of DIR/vmlinuz and DIR/vmlinux with DIR/initrd; beside kiln by QEMU\n"
+	      "  --devices DIR  instead, virtio devices, with DIR/bench-guest.elf; beside kiln by QEMU and vhost-net\n"
 	      "  --list         the rows' names\n"
 	      "Exit status: 0, 1 if anything could not be measured, 2 for bad usage.\n", f);
 	return f == stderr ? 2 : 0;
@@ -279,7 +289,7 @@ int main(int argc, char **argv)
 	static const struct option longopts[] = {
 		{ "device", required_argument, NULL, 'd' }, { "json", required_argument, NULL, 'j' },
 		{ "only", required_argument, NULL, 'o' }, { "list", no_argument, NULL, 'l' },
-		{ "boot", required_argument, NULL, 'b' },
+		{ "boot", required_argument, NULL, 'b' }, { "devices", required_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' }, { 0 },
 	};
 	struct options o = { .n_devices = 0 };
@@ -302,14 +312,21 @@ int main(int argc, char **argv)
 		case 'b':
 			bench_boot = optarg;
 			break;
+		case 'v':
+			bench_devices = optarg;
+			break;
 		case 'l':
 			return list();
 		default:
 			return usage(c == 'h' ? stdout : stderr);
 		}
 	}
-	if (optind != argc)
+	if (optind != argc || (bench_boot && bench_devices))
 		return usage(stderr);
+	if (bench_devices && !bench_devices_init()) {
+		perror("bench: no place for what guests say");
+		return 1;
+	}
 	if (!o.n_devices) {
 		o.device[o.n_devices++] = "/dev/kiln";
 		o.device[o.n_devices++] = "/dev/kvm";

@@ -30,12 +30,19 @@ struct size {
 	unsigned int vcpus, slots, mib;
 };
 
-/* A row has one of the two measure functions. */
+/* What a guest with devices measures, in which run, on kiln and, where that differs, on what stands beside it. */
+struct device_row {
+	const char *group;
+	const char *words[2];
+};
+
+/* A row has one of the two measure functions, or a device. */
 struct bench_row {
 	const char *name;
 	int64_t (*measure)(void);
 	int64_t (*measure_at)(const struct size *size);
 	struct size size;
+	const struct device_row *device;
 };
 
 int64_t median(uint64_t *values, unsigned int n);
@@ -84,5 +91,14 @@ extern const char *bench_boot;
 int64_t bench_boot_vmlinuz(void);
 int64_t bench_boot_vmlinux(void);
 int64_t bench_boot_kiln(void);
+
+/* device_rows.c: a guest that drives virtio devices, from the directory bench_devices. */
+extern const char *bench_devices;
+extern const struct bench_row bench_device_rows[];	/* the last one has no name */
+bool bench_devices_init(void);
+int64_t bench_device(const struct device_row *row);
+
+/* peer.c: the other end of a card's wire. Returns if there is none. */
+void bench_peer(const char *name);
 
 #endif
