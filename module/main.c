@@ -269,6 +269,8 @@ static const struct {
 	{ KVM_CAP_READONLY_MEM, 1 },
 	{ KVM_CAP_CHECK_EXTENSION_VM, 1 },
 	{ KVM_CAP_IMMEDIATE_EXIT, 1 },
+	{ KVM_CAP_ENABLE_CAP_VM, 1 },
+	{ KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, KILN_DIRTY_LOG_FLAGS },
 };
 
 int kiln_extension(unsigned long cap)

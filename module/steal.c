@@ -4,11 +4,9 @@
  * vCPU was ready to run and did not, and whether it runs right now.
  */
 #include <linux/kvm_para.h>
-#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/stat.h>
 #include <linux/stddef.h>
-#include <linux/uaccess.h>
 #include <asm/barrier.h>
 
 #include "clock.h"
@@ -68,25 +66,15 @@ void kiln_steal_update(struct kiln_vcpu *vcpu)
 			     &st.version, sizeof(st.version));
 }
 
-/*
- * The scheduler calls with its locks held, so this may neither fault nor take
- * slots_lock. RCU keeps the slot that the cached address belongs to, as
- * deleting one waits for a grace period after the generation has changed.
- */
+/* The scheduler calls with its locks held: if the memory is not there, so be it. */
 void kiln_steal_preempted(struct kiln_vcpu *vcpu)
 {
 	struct kiln_clock *clock = &vcpu->clock;
-	struct kiln_gpa_cache *cache = &clock->steal;
-	struct kvm_steal_time __user *st;
 	u8 preempted = KVM_VCPU_PREEMPTED;
 
-	if (!kiln_steal_enabled(clock) || current->mm != vcpu->vm->mm)
-		return;
-	rcu_read_lock();
-	st = (void __user *)cache->hva;
-	if (cache->generation == READ_ONCE(vcpu->vm->mmu.slots.generation) &&
-	    cache->hva != KILN_HVA_BAD && cache->writable)
-		(void)copy_to_user_nofault(&st->preempted, &preempted,
-					   sizeof(preempted));
-	rcu_read_unlock();
+	if (kiln_steal_enabled(clock))
+		kiln_gpa_cache_write_atomic(&vcpu->vm->mmu, &clock->steal,
+					    offsetof(struct kvm_steal_time,
+						     preempted),
+					    &preempted, sizeof(preempted));
 }

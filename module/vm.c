@@ -78,6 +78,41 @@ static long set_region(struct kiln_vm *vm, void *data)
 	return r;
 }
 
+/* The bitmap's address: of a 32-bit process the upper half is anything. */
+static void __user *bitmap_of(u64 addr)
+{
+	return (void __user *)(in_compat_syscall() ? (u32)addr : addr);
+}
+
+static long get_dirty_log(struct kiln_vm *vm, void *data)
+{
+	const struct kvm_dirty_log *log = data;
+
+	return kiln_mmu_get_dirty(&vm->mmu, log->slot,
+				  bitmap_of(log->padding2));
+}
+
+static long clear_dirty_log(struct kiln_vm *vm, void *data)
+{
+	struct kvm_clear_dirty_log log;
+
+	if (copy_from_user(&log, (void __user *)data, sizeof(log)))
+		return -EFAULT;
+	return kiln_mmu_clear_dirty(&vm->mmu, log.slot, log.first_page,
+				    log.num_pages, bitmap_of(log.padding2));
+}
+
+static long enable_cap(struct kiln_vm *vm, void *data)
+{
+	struct kvm_enable_cap cap;
+
+	if (copy_from_user(&cap, (void __user *)data, sizeof(cap)))
+		return -EFAULT;
+	if (cap.flags || cap.cap != KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2)
+		return -EINVAL;
+	return kiln_mmu_set_manual(&vm->mmu, cap.args[0]);
+}
+
 /*
  * Unrestricted guest runs real mode without the task-state segment and page
  * table these two give room to, so the addresses are kept for the asking of
@@ -198,6 +233,9 @@ static long get_version(struct kiln_vm *vm, void *data)
 static const struct vm_ioctl ioctls[] = {
 	{ KVM_CREATE_VCPU, true, create_vcpu },
 	{ KVM_SET_USER_MEMORY_REGION, false, set_region },
+	{ KVM_GET_DIRTY_LOG, false, get_dirty_log },
+	{ KVM_CLEAR_DIRTY_LOG, true, clear_dirty_log },
+	{ KVM_ENABLE_CAP, true, enable_cap },
 	{ KVM_SET_TSS_ADDR, true, set_tss_addr },
 	{ KVM_SET_IDENTITY_MAP_ADDR, false, set_identity_map_addr },
 	{ KVM_CREATE_IRQCHIP, true, create_irqchip },

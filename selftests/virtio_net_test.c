@@ -554,6 +554,32 @@ TEST_F(net, a_guest_sends_by_its_doorbell)
 
 /* ---- from the wire ---- */
 
+/* Pages of the guest's RAM that are in its dirty log: those two. */
+static bool logged(struct vm *vm, uint64_t gpa, uint64_t not)
+{
+	static uint64_t log[VM_RAM_SIZE / 4096 / 64];
+	struct kvm_dirty_log args = { .slot = 0, .dirty_bitmap = log };
+
+	if (xioctl(vm->fd, KVM_GET_DIRTY_LOG, &args))
+		die("KVM_GET_DIRTY_LOG");
+	return log[gpa / 4096 / 64] >> gpa / 4096 % 64 & 1 && !(log[not / 4096 / 64] >> not / 4096 % 64 & 1);
+}
+
+TEST_F(net, what_the_device_writes_is_in_the_dirty_log)
+{
+	uint8_t on = 1;
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	ASSERT_EQ(0, vm_set_slot(self->vm, 0, KVM_MEM_LOG_DIRTY_PAGES, 0, self->vm->ram_size, self->ram));
+	guest_add_buffers(&self->v, RX, 0, 1, 8192);
+	make_frame(self->frame, guest_mac, 1000, 5);
+	wire_send(&self->wire, NULL, self->frame, 1000);
+	ASSERT_EQ(HDR + 1000, guest_recv(&self->v, RX, 5000));
+	EXPECT_TRUE(logged(self->vm, RX_DATA, RX_DATA + 4096));
+	ASSERT_NE(0xee, rx_mode(&self->v, VIRTIO_NET_CTRL_RX_PROMISC, on));
+	EXPECT_TRUE(logged(self->vm, CTRL_DATA + 0x8000, RX_DATA));
+}
+
 TEST_F(net, a_packet_is_received)
 {
 	const struct hdr *h = (const void *)(self->ram + RX_DATA);

@@ -91,6 +91,19 @@ static u64 fault_bits(const struct kiln_pt_format *fmt,
 	return bits;
 }
 
+/*
+ * Of a logged slot: may the page be mapped writable? Not before it is written,
+ * which is when its bit is set; and then first the bit, so that no page is ever
+ * writable without. Who clears bits takes away the permission afterwards, under
+ * the other side of the mmu lock.
+ */
+static bool fault_log(const struct kiln_slot *slot, u64 gfn, bool write)
+{
+	if (write)
+		kiln_slot_mark(slot, gfn);
+	return write || kiln_slot_is_dirty(slot, gfn);
+}
+
 static int fault_map(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
 		     const struct kiln_slot *slot, u64 gfn, u32 access)
 {
@@ -111,6 +124,8 @@ static int fault_map(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
 	first = hva & ~(size - 1);
 	if (kiln_link_invalidating(mmu->link, first, first + size))
 		return TRY_LATER;
+	if (unlikely(slot->dirty))
+		may_write = may_write && fault_log(slot, gfn, write);
 
 	r = kiln_pt_map(&mmu->pt, &cpu->cache, gfn, page.pfn, level,
 			fault_bits(mmu->pt.fmt, &page, level,
@@ -173,7 +188,7 @@ int kiln_mmu_fault(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 				return r;
 			break;
 		case TRY_ZAP:
-			kiln_mmu_zap(mmu, gfn, gfn + 1);
+			kiln_mmu_make_way(mmu, &cpu->cache, gfn);
 			break;
 		case TRY_LATER:
 			cond_resched();

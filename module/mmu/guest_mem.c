@@ -22,6 +22,7 @@
 
 /* A piece of guest memory within one slot. */
 struct guest_piece {
+	const struct kiln_slot *slot;
 	unsigned long hva;
 	size_t len;
 	bool writable;
@@ -73,9 +74,20 @@ static int user_write(const void *buf, unsigned long hva, size_t len)
 	return __copy_to_user_inatomic((void __user *)hva, buf, len) != 0;
 }
 
-static int user_access(void *buf, unsigned long hva, size_t len, bool write)
+/*
+ * @gpa is in @slot. Of a write that fails part may have been done, so it is
+ * logged as well.
+ */
+static int user_access(const struct kiln_slot *slot, u64 gpa, void *buf,
+		       unsigned long hva, size_t len, bool write)
 {
-	return write ? user_write(buf, hva, len) : user_read(buf, hva, len);
+	int r;
+
+	if (!write)
+		return user_read(buf, hva, len);
+	r = user_write(buf, hva, len);
+	kiln_slot_wrote(slot, gpa, len);
+	return r;
 }
 
 /* Context: RCU read side. */
@@ -89,6 +101,7 @@ static bool guest_find(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 	slot = kiln_slots_find_cached(&mmu->slots, cpu, gfn);
 	if (!slot)
 		return false;
+	piece->slot = slot;
 	room = ((slot->gfn + slot->npages) << PAGE_SHIFT) - gpa;
 	piece->hva = kiln_slot_hva(slot, gfn) + offset_in_page(gpa);
 	piece->len = min_t(u64, room, len);
@@ -106,7 +119,8 @@ static int guest_access_nofault(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
 	if (guest_find(mmu, cpu, gpa, len, piece) &&
 	    (!write || piece->writable)) {
 		pagefault_disable();
-		r = user_access(buf, piece->hva, piece->len, write);
+		r = user_access(piece->slot, gpa, buf, piece->hva, piece->len,
+				write);
 		pagefault_enable();
 		if (r)
 			r = -EAGAIN;
@@ -148,7 +162,8 @@ static int guest_access_sleeping(struct kiln_mmu *mmu, u64 gpa, void *buf,
 
 	if (r)
 		return r;
-	r = user_access(buf, piece->hva, piece->len, write) ? -EFAULT : 0;
+	r = user_access(piece->slot, gpa, buf, piece->hva, piece->len, write) ?
+	    -EFAULT : 0;
 	up_read(&mmu->slots_lock);
 	return r;
 }
@@ -240,10 +255,10 @@ KILN_EXPORT_FOR_KUNIT(kiln_mmu_unchanged);
  * apart by the type of its pointers; x86 is little-endian, so that the low bytes
  * of a u64 are where those of narrower types are.
  */
-static int user_cmpxchg(unsigned long hva, u64 *old, u64 new,
-			unsigned int size, bool *ok)
+static int user_cmpxchg(const struct guest_piece *piece, u64 gpa, u64 *old,
+			u64 new, unsigned int size, bool *ok)
 {
-	void __user *p = (void __user *)hva;
+	void __user *p = (void __user *)piece->hva;
 
 	if (!user_access_begin(p, size))
 		return -EFAULT;
@@ -266,6 +281,8 @@ static int user_cmpxchg(unsigned long hva, u64 *old, u64 new,
 		break;
 	}
 	user_access_end();
+	if (*ok)
+		kiln_slot_wrote(piece->slot, gpa, size);
 	return 0;
 fault:
 	user_access_end();
@@ -287,7 +304,7 @@ int kiln_mmu_cmpxchg(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 	rcu_read_lock();
 	if (guest_find(mmu, cpu, gpa, size, &piece) && piece.writable) {
 		pagefault_disable();
-		r = user_cmpxchg(piece.hva, old, new, size, ok);
+		r = user_cmpxchg(&piece, gpa, old, new, size, ok);
 		pagefault_enable();
 		if (r)
 			r = -EAGAIN;
@@ -299,7 +316,7 @@ int kiln_mmu_cmpxchg(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 	r = guest_find_locked(mmu, gpa, size, true, &piece);
 	if (r)
 		return r;
-	r = user_cmpxchg(piece.hva, old, new, size, ok);
+	r = user_cmpxchg(&piece, gpa, old, new, size, ok);
 	up_read(&mmu->slots_lock);
 	return r;
 }
@@ -357,6 +374,7 @@ static void gpa_cache_refresh(struct kiln_mmu *mmu,
 	if (!guest_find(mmu, NULL, cache->gpa, cache->len, &piece) ||
 	    piece.len < cache->len)
 		return;
+	cache->slot = piece.slot;
 	cache->hva = piece.hva;
 	cache->writable = piece.writable;
 }
@@ -404,7 +422,8 @@ static int gpa_cache_access(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
 	if (likely(cache->hva != KILN_HVA_BAD &&
 		   (!write || cache->writable))) {
 		pagefault_disable();
-		r = user_access(buf, cache->hva + offset, len, write);
+		r = user_access(cache->slot, cache->gpa + offset, buf,
+				cache->hva + offset, len, write);
 		pagefault_enable();
 		if (r)
 			r = -EAGAIN;
@@ -437,3 +456,29 @@ int kiln_gpa_cache_write(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
 }
 
 KILN_EXPORT_FOR_KUNIT(kiln_gpa_cache_write);
+
+/*
+ * Neither refreshed nor retried: looking the slot up takes no lock, but who is
+ * called by the scheduler has other things to do.
+ */
+int kiln_gpa_cache_write_atomic(struct kiln_mmu *mmu,
+				struct kiln_gpa_cache *cache, u32 offset,
+				const void *buf, u32 len)
+{
+	int r = -EFAULT;
+
+	if (current->mm != mmu->mm || offset > cache->len ||
+	    len > cache->len - offset)
+		return -EFAULT;
+	rcu_read_lock();
+	if (cache->generation == READ_ONCE(mmu->slots.generation) &&
+	    cache->hva != KILN_HVA_BAD && cache->writable) {
+		r = copy_to_user_nofault((void __user *)cache->hva + offset,
+					 buf, len);
+		kiln_slot_wrote(cache->slot, cache->gpa + offset, len);
+	}
+	rcu_read_unlock();
+	return r;
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_gpa_cache_write_atomic);

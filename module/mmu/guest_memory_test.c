@@ -381,6 +381,120 @@ static void a_gpa_cache_may_span_two_slots(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, half, 0x01020304);
 }
 
+/* The slot's dirty log, which has one word, or ~0. */
+static u64 dirty(struct memory *m)
+{
+	unsigned long p = vm_mmap(NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	u64 log = ~0ULL;
+
+	if (IS_ERR_VALUE(p))
+		return ~0ULL;
+	if (kiln_mmu_get_dirty(&m->mmu, 0, (void __user *)p) ||
+	    get_user(log, (u64 __user *)p))
+		log = ~0ULL;
+	vm_munmap(p, PAGE_SIZE);
+	return log;
+}
+
+static void switch_log_on(struct kunit *test)
+{
+	struct memory *m = test->priv;
+
+	KUNIT_EXPECT_EQ(test, set_slot(m, 0, KVM_MEM_LOG_DIRTY_PAGES, GPA, SIZE,
+				       m->hva), 0);
+}
+
+static void a_logged_page_is_writable_only_once_it_was_written(struct kunit *test)
+{
+	struct memory *m = test->priv;
+	u64 flushes;
+
+	fault(m, GPA, KILN_ACCESS_WRITE);
+	fault(m, GPA, KILN_ACCESS_WRITE);
+	KUNIT_EXPECT_TRUE(test, writable(m, GPA));
+	switch_log_on(test);
+	KUNIT_EXPECT_TRUE(test, mapped(m, GPA));
+	KUNIT_EXPECT_FALSE(test, writable(m, GPA));
+	KUNIT_EXPECT_EQ(test, dirty(m), 0);
+
+	fault(m, GPA, KILN_ACCESS_READ);
+	KUNIT_EXPECT_FALSE(test, writable(m, GPA));
+	fault(m, GPA, KILN_ACCESS_WRITE);
+	KUNIT_EXPECT_TRUE(test, writable(m, GPA));
+	flushes = m->mmu.flushes;
+	KUNIT_EXPECT_EQ(test, dirty(m), 1);
+	KUNIT_EXPECT_EQ(test, m->mmu.flushes, flushes + 1);
+	KUNIT_EXPECT_FALSE(test, writable(m, GPA));
+	/* nothing was written, nothing has to be flushed */
+	KUNIT_EXPECT_EQ(test, dirty(m), 0);
+	KUNIT_EXPECT_EQ(test, m->mmu.flushes, flushes + 1);
+}
+
+static void without_a_log_pages_are_writable_again(struct kunit *test)
+{
+	struct memory *m = test->priv;
+
+	switch_log_on(test);
+	KUNIT_EXPECT_TRUE(test, kiln_mmu_logging(&m->mmu));
+	fault(m, GPA, KILN_ACCESS_READ);
+	KUNIT_EXPECT_EQ(test, set_slot(m, 0, 0, GPA, SIZE, m->hva), 0);
+	KUNIT_EXPECT_FALSE(test, kiln_mmu_logging(&m->mmu));
+	KUNIT_EXPECT_EQ(test, dirty(m), ~0ULL);
+	fault(m, GPA, KILN_ACCESS_WRITE);
+	KUNIT_EXPECT_TRUE(test, writable(m, GPA));
+}
+
+static void what_the_module_writes_is_logged(struct kunit *test)
+{
+	struct memory *m = test->priv;
+	struct kiln_gpa_cache cache;
+	u8 bytes[16] = { };
+	u64 old = 1;
+	bool ok;
+
+	kiln_gpa_cache_init(&m->mmu, &cache, GPA + 9 * PAGE_SIZE, 16);
+	switch_log_on(test);
+	/* the host has page 3, so the page before it sleeps */
+	KUNIT_EXPECT_EQ(test, put_user(0, (u64 __user *)(m->hva + 3 * PAGE_SIZE)), 0);
+	KUNIT_EXPECT_EQ(test, kiln_mmu_write(&m->mmu, NULL,
+					     GPA + 3 * PAGE_SIZE - 1, bytes, 2),
+			0);
+	KUNIT_EXPECT_EQ(test, dirty(m), 0xc);
+	KUNIT_EXPECT_EQ(test, kiln_mmu_read(&m->mmu, NULL, GPA, bytes, 2), 0);
+	KUNIT_EXPECT_EQ(test, kiln_mmu_cmpxchg(&m->mmu, NULL, GPA, &old, 1, 8,
+					       &ok), 0);
+	KUNIT_EXPECT_FALSE(test, ok);
+	KUNIT_EXPECT_EQ(test, dirty(m), 0);
+	KUNIT_EXPECT_EQ(test, kiln_mmu_cmpxchg(&m->mmu, NULL, GPA, &old, 1, 8,
+					       &ok), 0);
+	KUNIT_EXPECT_TRUE(test, ok);
+	KUNIT_EXPECT_EQ(test, dirty(m), 1);
+	KUNIT_EXPECT_EQ(test, kiln_gpa_cache_write(&m->mmu, &cache, 8, bytes,
+						   8), 0);
+	KUNIT_EXPECT_EQ(test, dirty(m), BIT(9));
+	KUNIT_EXPECT_EQ(test, kiln_gpa_cache_write_atomic(&m->mmu, &cache, 0,
+							  bytes, 1), 0);
+	KUNIT_EXPECT_EQ(test, dirty(m), BIT(9));
+}
+
+static void what_was_written_by_another_way_is_logged_in_each_slot(struct kunit *test)
+{
+	struct memory *m = test->priv;
+
+	switch_log_on(test);
+	KUNIT_EXPECT_EQ(test, set_slot(m, 1, KVM_MEM_LOG_DIRTY_PAGES,
+				       GPA + SIZE, SIZE, m->hva), 0);
+	kiln_mmu_wrote(&m->mmu, m->hva + PAGE_SIZE - 1, 2);
+	kiln_mmu_wrote(&m->mmu, m->hva + SIZE - 1, 100);
+	kiln_mmu_wrote(&m->mmu, m->hva + 5 * PAGE_SIZE, 0);
+	kiln_mmu_wrote(&m->mmu, m->hva + SIZE, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, dirty(m), 3 | BIT(PAGES - 1));
+	KUNIT_EXPECT_EQ(test, set_slot(m, 0, 0, GPA, 0, 0), 0);
+	KUNIT_EXPECT_EQ(test, set_slot(m, 1, 0, GPA + SIZE, 0, 0), 0);
+	KUNIT_EXPECT_FALSE(test, kiln_mmu_logging(&m->mmu));
+}
+
 static void another_mm_has_no_access(struct kunit *test)
 {
 	struct memory *m = test->priv;
@@ -427,6 +541,10 @@ static struct kunit_case memory_cases[] = {
 	KUNIT_CASE(cmpxchg_must_be_aligned_and_of_a_word),
 	KUNIT_CASE(a_gpa_cache_follows_the_slots),
 	KUNIT_CASE(a_gpa_cache_may_span_two_slots),
+	KUNIT_CASE(a_logged_page_is_writable_only_once_it_was_written),
+	KUNIT_CASE(without_a_log_pages_are_writable_again),
+	KUNIT_CASE(what_the_module_writes_is_logged),
+	KUNIT_CASE(what_was_written_by_another_way_is_logged_in_each_slot),
 	KUNIT_CASE(another_mm_has_no_access),
 	{ }
 };

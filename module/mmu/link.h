@@ -85,4 +85,31 @@ void kiln_mmu_flush_batch(struct kiln_mmu *mmu, struct kiln_pt_batch *batch);
  */
 void kiln_mmu_zap(struct kiln_mmu *mmu, u64 start, u64 end);
 
+/**
+ * kiln_mmu_make_way() - remove what prevents a 4K leaf, or other bits of one
+ * @mmu: the VM's
+ * @cache: pages for tables
+ * @gfn: guest frame
+ *
+ * A large leaf is split if it is a logged slot's, so that its other pages stay
+ * mapped: there each page is written for a first time. Otherwise, or if nothing can
+ * be split, it goes.
+ *
+ * Context: process, the mmu lock not held; may sleep.
+ */
+void kiln_mmu_make_way(struct kiln_mmu *mmu, struct kiln_pt_cache *cache,
+		       u64 gfn);
+
+/**
+ * kiln_mmu_watch() - take the permission to write from a logged slot's pages
+ * @mmu: the VM's
+ * @start: first guest frame
+ * @end: one past the last
+ *
+ * Upon return no processor writes there without a fault.
+ *
+ * Context: process, the mmu lock not held; may sleep.
+ */
+void kiln_mmu_watch(struct kiln_mmu *mmu, u64 start, u64 end);
+
 #endif /* KILN_MMU_LINK_H */

@@ -9,7 +9,8 @@
  * format of pt_ept.c). The host owns the pages throughout: whenever it takes one
  * away, write-protects it or asks whether it is used, the MMU notifier
  * (notifier.c) does the same in the second-stage table. The rest of the module
- * gets at guest memory through user space's mapping of it (guest_mem.c).
+ * gets at guest memory through user space's mapping of it (guest_mem.c). Who
+ * wants to know which pages were written asks for a log of that (dirty.c).
  */
 #include <linux/err.h>
 #include <linux/mm.h>
@@ -126,6 +127,26 @@ static void mmu_zap_slot(struct kiln_mmu *mmu, const struct kiln_slot *slot)
 		kiln_mmu_zap(mmu, slot->gfn, slot->gfn + slot->npages);
 }
 
+static bool log_only(const struct kiln_slot_change *change)
+{
+	return change->old && change->new &&
+	       change->old->gfn == change->new->gfn;
+}
+
+/*
+ * The pages are the same, the log begins or ends. What begins with all bits set
+ * has nothing to watch yet. At the end large pages may come back.
+ */
+static void mmu_switch_log(struct kiln_mmu *mmu, const struct kiln_slot *slot)
+{
+	u64 end = slot->gfn + slot->npages;
+
+	if (!slot->dirty)
+		kiln_mmu_zap(mmu, slot->gfn, end);
+	else if (!(mmu->slots.manual & KVM_DIRTY_LOG_INITIALLY_SET))
+		kiln_mmu_watch(mmu, slot->gfn, end);
+}
+
 int kiln_mmu_set_region(struct kiln_mmu *mmu,
 			const struct kvm_userspace_memory_region *region)
 {
@@ -147,12 +168,17 @@ int kiln_mmu_set_region(struct kiln_mmu *mmu,
 	 * being zapped once more; what was mapped before is found: leaves of the
 	 * old slot, device entries where the new one is.
 	 */
-	mmu_zap_slot(mmu, change.old);
-	mmu_zap_slot(mmu, change.new);
+	if (log_only(&change)) {
+		mmu_switch_log(mmu, change.new);
+	} else {
+		mmu_zap_slot(mmu, change.old);
+		mmu_zap_slot(mmu, change.new);
+	}
 	up_write(&mmu->slots_lock);
 	/*
 	 * Accesses that do not sleep are under RCU. User space may use the
-	 * memory of a deleted slot for something else once this has returned.
+	 * memory of a deleted slot for something else once this has returned,
+	 * and relies on a log that was switched on.
 	 */
 	if (change.old)
 		synchronize_rcu_expedited();

@@ -27,6 +27,10 @@ struct kiln_slot_array;
 /* KVM_CAP_NR_MEMSLOTS */
 #define KILN_NR_SLOTS		32764
 
+/* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 */
+#define KILN_DIRTY_LOG_FLAGS	(KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | \
+				 KVM_DIRTY_LOG_INITIALLY_SET)
+
 /* What kiln_mmu_gpa_to_hva() answers where there is no memory. */
 #define KILN_HVA_BAD		(~0UL)
 
@@ -167,6 +171,8 @@ struct kiln_pt_cache {
  * @by_hva: [l] interval tree by host virtual address
  * @by_id: [s] by slot number
  * @gpa_bits: [c] width of a guest-physical address
+ * @logged: [l] how many slots have a dirty log; read by any
+ * @manual: [s] KVM_DIRTY_LOG_*: how user space wants dirty logs
  *
  * The letters are those of struct kiln_mmu.
  */
@@ -176,6 +182,8 @@ struct kiln_slots {
 	struct rb_root_cached by_hva;
 	struct xarray by_id;
 	unsigned int gpa_bits;
+	unsigned int logged;
+	u64 manual;
 };
 
 /**
@@ -289,17 +297,98 @@ phys_addr_t kiln_mmu_root(const struct kiln_mmu *mmu);
  * @mmu: the VM's
  * @region: copied from user space, otherwise unchecked
  *
- * Creates, moves or deletes a slot, as api.rst §4.35 says. Upon return from a
- * move or a delete nothing of kiln uses the old one any more.
+ * Creates, moves or deletes a slot, or switches its dirty log on or off, as
+ * api.rst §4.35 says. Upon return from a move or a delete nothing of kiln uses the
+ * old one any more; once a log is switched on, all writes that follow are in it.
+ * Writes that bypass this room (see kiln_mmu_wrote()) are held meanwhile.
  *
- * Return: 0; -EINVAL: misaligned, out of range, wrapping or unknown flags (dirty
- * logging among them), an attribute that cannot change, or deletion of a slot
- * that is not there; -EEXIST: overlaps another slot; -ENOMEM; -EINTR: fatal
- * signal.
+ * Return: 0; -EINVAL: misaligned, out of range, wrapping or unknown flags, an
+ * attribute that cannot change, or deletion of a slot that is not there; -EEXIST:
+ * overlaps another slot; -ENOMEM; -EINTR: fatal signal.
  * Context: process, of the VM's mm; may sleep.
  */
 int kiln_mmu_set_region(struct kiln_mmu *mmu,
 			const struct kvm_userspace_memory_region *region);
+
+/**
+ * kiln_mmu_set_manual() - KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2
+ * @mmu: the VM's
+ * @manual: KVM_DIRTY_LOG_*
+ *
+ * Logs that are switched on already keep their bits.
+ *
+ * Return: 0; -EINVAL: unknown bits, or INITIALLY_SET without ENABLE; -EINTR.
+ * Context: process; may sleep.
+ */
+int kiln_mmu_set_manual(struct kiln_mmu *mmu, u64 manual);
+
+/**
+ * kiln_mmu_get_dirty() - KVM_GET_DIRTY_LOG
+ * @mmu: the VM's
+ * @id: slot number
+ * @to: user memory for a bit per page, in words of 64
+ *
+ * Unless clearing is the caller's own business (kiln_mmu_set_manual()) the bits
+ * handed out are cleared and their pages watched again: what the guest writes
+ * from then on is in the next log.
+ *
+ * Return: 0; -EINVAL: no such slot number; -ENOENT: no slot, or none that is
+ * logged; -EFAULT: what could not be handed out is still in the log; -ENOMEM;
+ * -EINTR: fatal signal.
+ * Context: process, of the VM's mm; may sleep.
+ */
+int kiln_mmu_get_dirty(struct kiln_mmu *mmu, u32 id, void __user *to);
+
+/**
+ * kiln_mmu_clear_dirty() - KVM_CLEAR_DIRTY_LOG
+ * @mmu: the VM's
+ * @id: slot number
+ * @first: page of the slot, a multiple of 64
+ * @nr: pages, a multiple of 64 unless the slot ends there
+ * @from: user memory with a bit for each page to be cleared and watched again
+ *
+ * Return: 0; -EINVAL: no such slot number, or pages that are not as above;
+ * -ENOENT, -EFAULT, -ENOMEM, -EINTR: as kiln_mmu_get_dirty(); then nothing has
+ * changed.
+ * Context: process, of the VM's mm; may sleep.
+ */
+int kiln_mmu_clear_dirty(struct kiln_mmu *mmu, u32 id, u64 first, u64 nr,
+			 const void __user *from);
+
+/* kiln_mmu_wrote() with a log; nothing in slots that have none. */
+void kiln_mmu_log_write(struct kiln_mmu *mmu, unsigned long hva, u64 len);
+
+/**
+ * kiln_mmu_logging() - is there a dirty log?
+ * @mmu: the VM's
+ *
+ * Return: whether any slot is logged; does not change while slots do not.
+ */
+static inline bool kiln_mmu_logging(const struct kiln_mmu *mmu)
+{
+	return unlikely(READ_ONCE(mmu->slots.logged));
+}
+
+/**
+ * kiln_mmu_wrote() - guest memory was written through user space's mapping
+ * @mmu: the VM's
+ * @hva: user address
+ * @len: bytes; may cross slots, and be in none
+ *
+ * For whoever does not use kiln_mmu_write() and its like, which do that
+ * themselves. Only after the write. The caller keeps slots from changing from
+ * before the write until after this, or knows that the call that changes them
+ * waits for it.
+ *
+ * Context: process, interrupts on; does not sleep. Takes the mmu lock if there
+ * is a log.
+ */
+static inline void kiln_mmu_wrote(struct kiln_mmu *mmu, unsigned long hva,
+				  u64 len)
+{
+	if (kiln_mmu_logging(mmu))
+		kiln_mmu_log_write(mmu, hva, len);
+}
 
 enum kiln_fault {
 	KILN_FAULT_MAPPED,	/* let the guest try again */
@@ -452,6 +541,7 @@ unsigned long kiln_mmu_gpa_to_hva(struct kiln_mmu *mmu,
  * struct kiln_gpa_cache - a piece of guest memory that is accessed often
  * @gpa: where it is
  * @generation: of the slots when @hva was found; 0: never
+ * @slot: it is in; valid while @generation is the VM's
  * @hva: of @gpa, or KILN_HVA_BAD if it is not inside one slot
  * @len: bytes
  * @writable: the guest may write there
@@ -461,6 +551,7 @@ unsigned long kiln_mmu_gpa_to_hva(struct kiln_mmu *mmu,
 struct kiln_gpa_cache {
 	u64 gpa;
 	unsigned long generation;
+	const struct kiln_slot *slot;
 	unsigned long hva;
 	u32 len;
 	bool writable;
@@ -505,5 +596,21 @@ int kiln_gpa_cache_read(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
  */
 int kiln_gpa_cache_write(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
 			 u32 offset, const void *buf, u32 len);
+
+/**
+ * kiln_gpa_cache_write_atomic() - write part of it if the host has it at hand
+ * @mmu: the VM's
+ * @cache: the memory
+ * @offset: into it
+ * @buf: what to write
+ * @len: bytes; @offset + @len is at most cache->len
+ *
+ * Return: 0, or -EFAULT, also where kiln_gpa_cache_write() would have slept or
+ * looked for the slot again.
+ * Context: any but NMI; also with locks of the scheduler held.
+ */
+int kiln_gpa_cache_write_atomic(struct kiln_mmu *mmu,
+				struct kiln_gpa_cache *cache, u32 offset,
+				const void *buf, u32 len);
 
 #endif /* KILN_MMU_H */

@@ -483,3 +483,21 @@ int kiln_pt_protect(struct kiln_pt *pt, struct kiln_pt_cache *cache, u64 start,
 }
 
 KILN_EXPORT_FOR_KUNIT(kiln_pt_protect);
+
+bool kiln_pt_split(struct kiln_pt *pt, struct kiln_pt_cache *cache, u64 gfn,
+		   struct kiln_pt_batch *batch)
+{
+	u64 at = gfn, *entry;
+	bool any = false;
+	int level;
+
+	while ((entry = pt_next(pt, &at, gfn + 1, false, &level)) &&
+	       level > KILN_PT_4K && kiln_pt_present(pt->fmt, *entry)) {
+		if (pt_split(pt, cache, entry, level, batch))
+			return false;
+		any = true;
+	}
+	return any;
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_pt_split);

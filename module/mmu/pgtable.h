@@ -205,4 +205,18 @@ u64 kiln_pt_zap(struct kiln_pt *pt, u64 start, u64 end,
 int kiln_pt_protect(struct kiln_pt *pt, struct kiln_pt_cache *cache, u64 start,
 		    u64 end, struct kiln_pt_batch *batch);
 
+/**
+ * kiln_pt_split() - exclusive: bring a frame down to a leaf of 4K
+ * @pt: the tree
+ * @cache: holds KILN_PT_CACHE_PAGES pages
+ * @gfn: guest frame
+ * @batch: adds up what was done
+ *
+ * The leaves that come allow what the large one did.
+ *
+ * Return: whether there was a large leaf and all of it could be done.
+ */
+bool kiln_pt_split(struct kiln_pt *pt, struct kiln_pt_cache *cache, u64 gfn,
+		   struct kiln_pt_batch *batch);
+
 #endif /* KILN_MMU_PGTABLE_H */

@@ -568,6 +568,65 @@ static void without_flags_protecting_tells_that_it_was_dirty(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, last_gone.dirty);
 }
 
+/* kiln_pt_split(), with the pages it wants. */
+static bool split(struct kunit *test, u64 gfn)
+{
+	struct tree *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, kiln_pt_cache_fill(&t->cache,
+						 KILN_PT_CACHE_PAGES), 0);
+	kiln_pt_batch_free(&t->batch);
+	return kiln_pt_split(&t->pt, &t->cache, gfn, &t->batch);
+}
+
+static void splitting_brings_one_page_down_and_keeps_what_is_allowed(struct kunit *test)
+{
+	struct tree *t = test->priv;
+	u64 flags = t->fmt.accessed | t->fmt.dirty;
+	u64 gfn = GFN + 5 * PAGES_2M + 7, pfn = PFN + 5 * PAGES_2M + 7;
+
+	map(test, GFN, PFN, 3, t->ro | flags);
+	KUNIT_EXPECT_TRUE(test, split(test, gfn));
+	KUNIT_EXPECT_TRUE(test, t->batch.flush);
+	expect_leaf(test, gfn, pfn, 1, false);
+	expect_leaf(test, gfn - 7, pfn - 7, 1, false);
+	expect_leaf(test, gfn + PAGES_2M, pfn + PAGES_2M, 2, false);
+	expect_leaf(test, GFN, PFN, 2, false);
+	KUNIT_EXPECT_EQ(test, walk(test, gfn) & flags, flags);
+	/* which is what a write of a page that is watched goes on with */
+	KUNIT_EXPECT_EQ(test, kiln_pt_map(&t->pt, &t->cache, gfn, pfn, 1,
+					  t->rw | flags), 1);
+	expect_leaf(test, gfn, pfn, 1, true);
+	expect_leaf(test, gfn + 1, pfn + 1, 1, false);
+}
+
+static void what_is_small_or_not_there_is_not_split(struct kunit *test)
+{
+	struct tree *t = test->priv;
+
+	map(test, GFN, PFN, 1, t->rw);
+	KUNIT_EXPECT_FALSE(test, split(test, GFN));
+	KUNIT_EXPECT_FALSE(test, split(test, GFN + 1));
+	KUNIT_EXPECT_TRUE(test, kiln_pt_mark_mmio(&t->pt, &t->cache,
+						  GFN + PAGES_2M, 2));
+	KUNIT_EXPECT_FALSE(test, split(test, GFN + PAGES_2M));
+	KUNIT_EXPECT_FALSE(test, t->batch.flush);
+	expect_leaf(test, GFN, PFN, 1, true);
+}
+
+static void splitting_stops_where_there_are_no_pages_left(struct kunit *test)
+{
+	struct tree *t = test->priv;
+
+	map(test, GFN, PFN, 3, t->rw);
+	kiln_pt_cache_drain(&t->cache);
+	KUNIT_EXPECT_EQ(test, kiln_pt_cache_fill(&t->cache, 1), 0);
+	KUNIT_EXPECT_FALSE(test, kiln_pt_split(&t->pt, &t->cache, GFN,
+					       &t->batch));
+	expect_leaf(test, GFN, PFN, 2, true);
+	expect_leaf(test, GFN + PAGES_1G - 1, PFN + PAGES_1G - 1, 2, true);
+}
+
 #define MAPPERS		4
 #define MAPPED_PAGES	(4 * PAGES_2M)
 
@@ -690,6 +749,12 @@ static struct kunit_case pgtable_cases[] = {
 	KUNIT_CASE_PARAM(protecting_part_of_a_large_leaf_splits_it,
 			 format_gen_params),
 	KUNIT_CASE_PARAM(splitting_without_pages_fails_and_changes_nothing,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(splitting_brings_one_page_down_and_keeps_what_is_allowed,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(what_is_small_or_not_there_is_not_split,
+			 format_gen_params),
+	KUNIT_CASE_PARAM(splitting_stops_where_there_are_no_pages_left,
 			 format_gen_params),
 	KUNIT_CASE(without_flags_protecting_tells_that_it_was_dirty),
 	KUNIT_CASE_PARAM(parallel_faults_map_each_page_once, format_gen_params),

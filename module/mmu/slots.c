@@ -6,6 +6,7 @@
  * KILN_NR_SLOTS. So the array has room to grow at its end in place; a change
  * elsewhere copies it, which is one pointer per slot.
  */
+#include <linux/bitmap.h>
 #include <linux/kvm.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -18,6 +19,8 @@
 /* KVM's limit: page numbers within a slot fit in 31 bits. */
 #define SLOT_MAX_PAGES		((1ULL << 31) - 1)
 
+#define SLOT_FLAGS		(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)
+
 /* Where a VM starts, and what it returns to only by its destruction. */
 static struct kiln_slot_array no_slots;
 
@@ -28,6 +31,8 @@ void kiln_slots_init(struct kiln_slots *slots, unsigned int gpa_bits)
 	slots->by_hva = RB_ROOT_CACHED;
 	xa_init_flags(&slots->by_id, XA_FLAGS_ACCOUNT);
 	slots->gpa_bits = gpa_bits;
+	slots->logged = 0;
+	slots->manual = 0;
 }
 
 KILN_EXPORT_FOR_KUNIT(kiln_slots_init);
@@ -38,13 +43,21 @@ static struct kiln_slot_array *slots_array(const struct kiln_slots *slots)
 	return rcu_dereference_raw(slots->array);
 }
 
+static void slot_free(struct kiln_slot *slot)
+{
+	if (!slot)
+		return;
+	kvfree(slot->dirty);
+	kfree(slot);
+}
+
 void kiln_slots_destroy(struct kiln_slots *slots)
 {
 	struct kiln_slot_array *array = slots_array(slots);
 	unsigned int i;
 
 	for (i = 0; i < array->nr; i++)
-		kfree(array->slot[i]);
+		slot_free(array->slot[i]);
 	xa_destroy(&slots->by_id);
 	if (array != &no_slots)
 		kvfree(array);
@@ -111,7 +124,7 @@ static int region_check(const struct kvm_userspace_memory_region *region)
 
 	if (region->slot >= KILN_NR_SLOTS)
 		return -EINVAL;
-	if (region->flags & ~KVM_MEM_READONLY)
+	if (region->flags & ~SLOT_FLAGS)
 		return -EINVAL;
 	if ((size | hva | region->guest_phys_addr) & ~PAGE_MASK)
 		return -EINVAL;
@@ -151,6 +164,26 @@ slot_alloc(const struct kvm_userspace_memory_region *region)
 	slot->hva.start = slot->base;
 	slot->hva.last = slot->base + region->memory_size - 1;
 	return slot;
+}
+
+/*
+ * Give a slot its log. It begins with nothing in it, or, if user space has asked
+ * for that, with everything: then no page is watched before its bit is cleared.
+ * With everything, too, if pages that were logged before are at another place now.
+ */
+static int slot_log(const struct kiln_slots *slots, struct kiln_slot *new,
+		    const struct kiln_slot *old)
+{
+	if (!(new->flags & KVM_MEM_LOG_DIRTY_PAGES))
+		return 0;
+	new->dirty = kvcalloc(kiln_slot_words(new), sizeof(*new->dirty),
+			      GFP_KERNEL_ACCOUNT);
+	if (!new->dirty)
+		return -ENOMEM;
+	new->max_level = KILN_PT_4K;
+	if (slots->manual & KVM_DIRTY_LOG_INITIALLY_SET || (old && old->dirty))
+		bitmap_set(new->dirty, 0, new->npages);
+	return 0;
 }
 
 /* Does another slot than @old have frames of @new? */
@@ -240,9 +273,10 @@ static int change_plan(struct kiln_slots *slots,
 	if (old) {
 		if (old->npages != region->memory_size >> PAGE_SHIFT ||
 		    old->base != region->userspace_addr ||
-		    old->flags != region->flags)
+		    (old->flags ^ region->flags) & ~KVM_MEM_LOG_DIRTY_PAGES)
 			return -EINVAL;
-		if (old->gfn == region->guest_phys_addr >> PAGE_SHIFT)
+		if (old->gfn == region->guest_phys_addr >> PAGE_SHIFT &&
+		    old->flags == region->flags)
 			return 0;
 	}
 	if (end > 1ULL << slots->gpa_bits)
@@ -253,7 +287,7 @@ static int change_plan(struct kiln_slots *slots,
 		return -ENOMEM;
 	if (slots_overlap(slots_array(slots), change->new, old))
 		return -EEXIST;
-	return 0;
+	return slot_log(slots, change->new, old);
 }
 
 int kiln_slots_prepare(struct kiln_slots *slots,
@@ -285,7 +319,7 @@ int kiln_slots_prepare(struct kiln_slots *slots,
 		return 0;
 fail:
 	kvfree(change->array);
-	kfree(change->new);
+	slot_free(change->new);
 	*change = (struct kiln_slot_change) { };
 	return r;
 }
@@ -297,10 +331,17 @@ void kiln_slots_publish(struct kiln_slots *slots,
 {
 	struct kiln_slot_array *array = slots_array(slots);
 
-	if (change->old)
+	unsigned int logged = slots->logged;
+
+	if (change->old) {
 		interval_tree_remove(&change->old->hva, &slots->by_hva);
-	if (change->new)
+		logged -= !!change->old->dirty;
+	}
+	if (change->new) {
 		interval_tree_insert(&change->new->hva, &slots->by_hva);
+		logged += !!change->new->dirty;
+	}
+	WRITE_ONCE(slots->logged, logged);
 
 	if (change->array) {
 		change->retired = array;
@@ -323,7 +364,7 @@ void kiln_slots_finish(struct kiln_slot_change *change)
 {
 	if (change->retired && change->retired != &no_slots)
 		kvfree_rcu(change->retired, rcu);
-	kfree(change->old);
+	slot_free(change->old);
 	*change = (struct kiln_slot_change) { };
 }
 

@@ -14,6 +14,7 @@
 #ifndef KILN_MMU_SLOTS_H
 #define KILN_MMU_SLOTS_H
 
+#include <linux/bitops.h>
 #include <linux/interval_tree.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
@@ -28,10 +29,13 @@
  * @flags: KVM_MEM_*
  * @id: slot number
  * @max_level: leaves above this level cannot stand anywhere in the slot,
- *	because guest and host addresses are aligned differently
+ *	because guest and host addresses are aligned differently, or because
+ *	the slot is logged: pages are told apart by their own entries
+ * @dirty: the dirty log, a bit per page (see dirty.c); NULL: not logged. Its
+ *	bits change atomically at any time
  * @hva: place in kiln_slots.by_hva
  *
- * Constant while published.
+ * Constant while published, but for the bits.
  */
 struct kiln_slot {
 	u64 gfn;
@@ -40,6 +44,7 @@ struct kiln_slot {
 	u32 flags;
 	u16 id;
 	u8 max_level;
+	unsigned long *dirty;
 	struct interval_tree_node hva;
 };
 
@@ -144,6 +149,39 @@ void kiln_slots_hole(const struct kiln_slots *slots, u64 gfn, u64 *start,
 static inline bool kiln_slot_has(const struct kiln_slot *slot, u64 gfn)
 {
 	return gfn - slot->gfn < slot->npages;
+}
+
+/* Words of a dirty log. */
+static inline unsigned long kiln_slot_words(const struct kiln_slot *slot)
+{
+	return BITS_TO_LONGS(slot->npages);
+}
+
+static inline bool kiln_slot_is_dirty(const struct kiln_slot *slot, u64 gfn)
+{
+	return test_bit(gfn - slot->gfn, slot->dirty);
+}
+
+/*
+ * Say that a page of a logged slot has been written. After the write, and without
+ * a look at the bit first: set_bit() is also the barrier that keeps who takes the
+ * bit from reading the page as it was before.
+ */
+static inline void kiln_slot_mark(const struct kiln_slot *slot, u64 gfn)
+{
+	set_bit(gfn - slot->gfn, slot->dirty);
+}
+
+/* The same for what lies from @gpa on, all in @slot; logged or not. */
+static inline void kiln_slot_wrote(const struct kiln_slot *slot, u64 gpa,
+				   u64 len)
+{
+	u64 gfn;
+
+	if (likely(!slot->dirty) || !len)
+		return;
+	for (gfn = gpa >> PAGE_SHIFT; gfn <= (gpa + len - 1) >> PAGE_SHIFT; gfn++)
+		kiln_slot_mark(slot, gfn);
 }
 
 static inline unsigned long kiln_slot_hva(const struct kiln_slot *slot, u64 gfn)

@@ -141,7 +141,6 @@ static const struct bad_region {
 	{ "wrapping host address", { 0, 0, 0, MIB, ~0ULL & PAGE_MASK } },
 	{ "slot number too large", { KILN_NR_SLOTS, 0, 0, MIB, HVA } },
 	{ "address space 1", { 1 << 16, 0, 0, MIB, HVA } },
-	{ "dirty log", { 0, KVM_MEM_LOG_DIRTY_PAGES, 0, MIB, HVA } },
 	{ "unknown flag", { 0, 1 << 2, 0, MIB, HVA } },
 	{ "wrapping guest address", { 0, 0, ~0ULL & PAGE_MASK, MIB, HVA } },
 	{ "end beyond physical addresses",

@@ -89,6 +89,11 @@ static struct block *block_of(const struct request *req)
 	return req->queue->dev->priv;
 }
 
+static bool is_write(const struct request *req)
+{
+	return req->type == VIRTIO_BLK_T_OUT;
+}
+
 static bool by_worker(const struct kiln_queue *queue)
 {
 	return current == queue->worker.task;
@@ -115,6 +120,9 @@ static void give_back(struct request *req, u8 status)
 	bool fault = queue->running && put_user(status, req->status);
 	u32 written = min_t(u64, req->chain.in_len, U32_MAX);
 
+	if (!is_write(req))
+		kiln_queue_wrote(queue, req->pieces, req->nr_pieces, req->len);
+	kiln_mmu_wrote(&queue->dev->vm->mmu, (unsigned long)req->status, 1);
 	forget_pieces(req);
 	kiln_queue_push(queue, &req->chain, written);
 	req->next = pool->free;
@@ -132,11 +140,6 @@ static u8 status_of(const struct request *req, long result)
 }
 
 /* ------------------------------------------------------- reads and writes */
-
-static bool is_write(const struct request *req)
-{
-	return req->type == VIRTIO_BLK_T_OUT;
-}
 
 /* Context: any. */
 static void came_back(struct kiocb *iocb, long result)
@@ -212,13 +215,13 @@ static void arrived(struct request *req, long result)
 	give_back(req, status_of(req, result));
 }
 
-/* They are needed again should the file refuse to wait. */
-static bool keep_pieces(struct request *req, const struct iovec *pieces, u32 nr)
+/* They are needed again should the file refuse to wait, and for a dirty log. */
+static bool keep_pieces(struct request *req, const struct iovec *pieces, u32 nr,
+			gfp_t gfp)
 {
 	req->pieces = req->few;
 	if (nr > FEW_PIECES)
-		req->pieces = kmalloc_array(nr, sizeof(*pieces),
-					    GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+		req->pieces = kmalloc_array(nr, sizeof(*pieces), gfp);
 	if (!req->pieces)
 		return false;
 	memcpy(req->pieces, pieces, nr * sizeof(*pieces));
@@ -258,8 +261,13 @@ static bool read_write(struct request *req, u64 sector)
 	}
 	req->pos = sector << BLOCK_SECTOR_SHIFT;
 	req->done = 0;
-	if (nowait && !keep_pieces(req, pieces, nr))
-		return false;
+	if (nowait) {
+		if (!keep_pieces(req, pieces, nr,
+				 GFP_KERNEL_ACCOUNT | __GFP_NOWARN))
+			return false;
+	} else if (!is_write(req) && kiln_mmu_logging(&req->queue->dev->vm->mmu)) {
+		keep_pieces(req, pieces, nr, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	}
 	kiln_limit_charge(&block->bps, req->len);
 	r = transfer(req, pieces, nr, nowait);
 	if (r != -EIOCBQUEUED)
@@ -351,11 +359,14 @@ static void id_request(struct request *req)
 	struct block *block = block_of(req);
 	size_t len = min_t(u64, chain->in_len - 1, BLOCK_ID_LEN);
 	struct iov_iter to;
+	bool whole;
 
 	iov_iter_init(&to, ITER_DEST, chain->iov + chain->nr_out, chain->nr_in,
 		      chain->in_len);
-	give_back(req, copy_to_iter(block->args.id, len, &to) == len ?
-		  VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+	whole = copy_to_iter(block->args.id, len, &to) == len;
+	kiln_queue_wrote(req->queue, chain->iov + chain->nr_out, chain->nr_in,
+			 len);
+	give_back(req, whole ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
 }
 
 /* ------------------------------------------------------------- all requests */

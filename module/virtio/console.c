@@ -366,6 +366,14 @@ static bool send(struct kiln_queue *queue, unsigned int *budget)
 
 /* -------------------------------------------------------------------- input */
 
+/* Of a read that failed any part may be there; not of one that only found nothing. */
+static u64 may_have_read(ssize_t r)
+{
+	if (r >= 0)
+		return r;
+	return r == -EAGAIN ? 0 : STEP;
+}
+
 /* Return true if there may be more. */
 static bool receive_some(struct kiln_queue *queue,
 			 const struct kiln_vring_chain *chain)
@@ -378,6 +386,7 @@ static bool receive_some(struct kiln_queue *queue,
 		      chain->in_len);
 	iov_iter_truncate(&iter, STEP);
 	r = transfer(console->ends[INPUT], &iter);
+	kiln_queue_wrote(queue, chain->iov, chain->nr_in, may_have_read(r));
 	if (r > 0) {
 		atomic64_add(r, &console->received);
 		kiln_queue_push(queue, chain, r);

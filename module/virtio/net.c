@@ -251,6 +251,7 @@ static bool receive_packet(struct kiln_queue *queue, struct net_tap *tap,
 {
 	struct merge *merge = queue->priv;
 	size_t need = NET_HDR + kiln_tap_len(packet);
+	bool whole;
 	int r;
 
 	if (!collect(queue, merge, need))
@@ -262,7 +263,9 @@ static bool receive_packet(struct kiln_queue *queue, struct net_tap *tap,
 		return true;
 	}
 	r = kiln_tap_receive(tap, queue->iov, merge->pieces, need);
-	if (likely(r == need && put_num_buffers(queue, merge))) {
+	whole = r == need && put_num_buffers(queue, merge);
+	kiln_queue_wrote(queue, queue->iov, merge->pieces, need);
+	if (likely(whole)) {
 		push(queue, merge, need);
 		return true;
 	}

@@ -287,6 +287,8 @@ static void serve_one(struct kiln_queue *queue,
 		      chain->in_len);
 	answer = obey(queue->dev, &data);
 	answered = copy_to_iter(&answer, sizeof(answer), &to);
+	kiln_queue_wrote(queue, chain->iov + chain->nr_out, chain->nr_in,
+			 sizeof(answer));
 	kiln_queue_push(queue, chain, answered);
 	if (!answered)
 		kiln_virtio_break(queue, -EFAULT,

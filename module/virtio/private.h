@@ -419,6 +419,29 @@ static inline bool kiln_queue_pop(struct kiln_queue *queue,
 	return kiln_queue_pop_behind(queue, chain, 0);
 }
 
+/* kiln_queue_wrote() with a log. */
+void kiln_queue_log(struct kiln_queue *queue, const struct iovec *pieces,
+		    u32 nr, u64 len);
+
+/**
+ * kiln_queue_wrote() - for the dirty log: what a back end wrote for the guest
+ * @queue: the queue
+ * @pieces: of a chain, those to be written
+ * @nr: how many
+ * @len: bytes that were, or may have been, written from the first piece on
+ *
+ * After the write and before the chain is given back, or taken back, also if the
+ * write failed halfway. Slots do not change before that.
+ *
+ * Context: queue->lock.
+ */
+static inline void kiln_queue_wrote(struct kiln_queue *queue,
+				    const struct iovec *pieces, u32 nr, u64 len)
+{
+	if (kiln_mmu_logging(&queue->dev->vm->mmu))
+		kiln_queue_log(queue, pieces, nr, len);
+}
+
 /**
  * kiln_queue_push() - give a chain back
  * @queue: the queue

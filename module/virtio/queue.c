@@ -356,6 +356,18 @@ void kiln_queue_push_batch(struct kiln_queue *queue,
 		kiln_virtio_break(queue, r, queue->ring.cause);
 }
 
+void kiln_queue_log(struct kiln_queue *queue, const struct iovec *pieces,
+		    u32 nr, u64 len)
+{
+	for (; nr && len; pieces++, nr--) {
+		u64 n = min_t(u64, pieces->iov_len, len);
+
+		kiln_mmu_wrote(&queue->dev->vm->mmu,
+			       (unsigned long)pieces->iov_base, n);
+		len -= n;
+	}
+}
+
 void kiln_queue_push(struct kiln_queue *queue,
 		     const struct kiln_vring_chain *chain, u32 written)
 {

@@ -67,6 +67,7 @@ static void serve_one(struct kiln_queue *queue, struct rng *rng,
 	u32 done = fill(chain);
 
 	kiln_limit_charge(&rng->limit, done);
+	kiln_queue_wrote(queue, chain->iov + chain->nr_out, chain->nr_in, done);
 	kiln_queue_push(queue, chain, done);
 	if (chain->out_len)
 		kiln_virtio_break(queue, -EINVAL,

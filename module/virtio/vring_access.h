@@ -84,27 +84,36 @@ fault:
 
 /*
  * All that the engine itself writes to memory of the guest goes through here;
- * what back ends write goes through the iovecs.
+ * what back ends write goes through the iovecs (kiln_queue_wrote()).
  */
-#define vring_put(type, addr, val) \
-	(unlikely(__put_user(val, (type __user *)(addr))) ? -EFAULT : 0)
+static inline int vring_wrote(struct kiln_vring *vr, unsigned long addr,
+			      size_t len, int failed)
+{
+	if (unlikely(failed))
+		return -EFAULT;
+	kiln_mmu_wrote(vr->mmu, addr, len);
+	return 0;
+}
 
 static inline int vring_put16(struct kiln_vring *vr, unsigned long addr,
 			      u16 val)
 {
-	return vring_put(__le16, addr, cpu_to_le16(val));
+	return vring_wrote(vr, addr, sizeof(val),
+			   __put_user(cpu_to_le16(val), (__le16 __user *)addr));
 }
 
 static inline int vring_put32(struct kiln_vring *vr, unsigned long addr,
 			      u32 val)
 {
-	return vring_put(__le32, addr, cpu_to_le32(val));
+	return vring_wrote(vr, addr, sizeof(val),
+			   __put_user(cpu_to_le32(val), (__le32 __user *)addr));
 }
 
 static inline int vring_put64(struct kiln_vring *vr, unsigned long addr,
 			      u64 val)
 {
-	return vring_put(__le64, addr, cpu_to_le64(val));
+	return vring_wrote(vr, addr, sizeof(val),
+			   __put_user(cpu_to_le64(val), (__le64 __user *)addr));
 }
 
 /*
