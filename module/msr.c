@@ -15,6 +15,7 @@
 #include <linux/uaccess.h>
 #include <asm/apicdef.h>
 #include <asm/cpufeature.h>
+#include <asm/hyperv-tlfs.h>
 #include <asm/mce.h>
 #include <asm/msr-index.h>
 
@@ -22,6 +23,7 @@
 #include "compat.h"
 #include "cpuid.h"
 #include "hw.h"
+#include "hyperv.h"
 #include "irqchip/irqchip.h"
 #include "msr.h"
 #include "spec.h"
@@ -450,6 +452,12 @@ static const struct msr_row msrs[] = {
 	  .get = get_deadline, .set = set_deadline },
 	{ RANGE(APIC_BASE_MSR, 0x100), .get = get_x2apic, .set = set_x2apic },
 	{ NEEDS(MSR_IA32_XSS, XSAVES), .flags = LISTED, .set = set_xss },
+	{ ONE(HV_X64_MSR_RESET), .flags = LISTED,
+	  .get = kiln_hv_reset_get, .set = kiln_hv_reset_set },
+	{ RANGE(HV_X64_MSR_CRASH_P0, 5), .flags = LISTED,
+	  .get = kiln_hv_crash_get, .set = kiln_hv_crash_set },
+	{ ONE(HV_X64_MSR_CRASH_CTL), .flags = LISTED,
+	  .get = kiln_hv_crash_ctl_get, .set = kiln_hv_crash_ctl_set },
 	{ ONE(MSR_KVM_WALL_CLOCK_NEW), .flags = LISTED,
 	  .get = get_wall_clock, .set = set_wall_clock },
 	{ ONE(MSR_KVM_SYSTEM_TIME_NEW), .flags = LISTED,

@@ -29,6 +29,7 @@
 #include "compat.h"
 #include "death.h"
 #include "hw.h"
+#include "hyperv.h"
 #include "irqchip/irqchip.h"
 #include "run.h"
 #include "spec.h"
@@ -398,6 +399,8 @@ static int handle_requests(struct kiln_vcpu *vcpu)
 		return kiln_die(vcpu, KILN_DEATH_TRIPLE_FAULT,
 				"triple fault: an exception while delivering a double fault");
 	}
+	if (kiln_take_request(vcpu, KILN_REQ_SYSTEM_EVENT))
+		return kiln_system_event(vcpu);
 	kiln_take_request(vcpu, KILN_REQ_KICK);
 	/* First, since interrupts may come of it. */
 	if (kiln_take_request(vcpu, KILN_REQ_VIRTIO))

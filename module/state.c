@@ -390,6 +390,7 @@ static void reset_events(struct kiln_vcpu *vcpu)
 	vcpu->nmi_pending = 0;
 	vcpu->triple_fault = false;
 	clear_bit(KILN_REQ_SHUTDOWN, &vcpu->requests);
+	clear_bit(KILN_REQ_SYSTEM_EVENT, &vcpu->requests);
 	kiln_hw->set_blocking(vcpu, 0);
 }
 

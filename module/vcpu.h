@@ -60,6 +60,7 @@ enum kiln_request {
 	KILN_REQ_APIC_MODE,	/* local APIC changed mode: refresh the backend */
 	KILN_REQ_SHUTDOWN,	/* triple fault outside the guest (MSR, emulation) */
 	KILN_REQ_VIRTIO,	/* serve the queue in vcpu->kicked */
+	KILN_REQ_SYSTEM_EVENT,	/* tell user space of vcpu->system_event */
 	KILN_REQ_KICK,		/* nothing but a look: leave the guest once */
 };
 
@@ -207,6 +208,8 @@ struct kiln_vcpu {
 	u64 mtrr_fixed[11];
 	u64 mtrr_var[16];
 	u64 mcg_cap, mcg_status, mcg_ctl;
+	u64 hv_crash[5];		/* HV_X64_MSR_CRASH_P0 to P4 */
+	u32 system_event;		/* KVM_SYSTEM_EVENT_*, with KILN_REQ_SYSTEM_EVENT */
 	u64 power_ctl;
 	u64 apic_base;			/* IA32_APIC_BASE without .lapic */
 	u64 *mce_banks;

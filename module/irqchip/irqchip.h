@@ -185,6 +185,20 @@ int kiln_irq_line(struct kiln_vm *vm, const struct kvm_irq_level *irq,
 int kiln_irq_set(struct kiln_vm *vm, int source, u32 gsi, int level);
 
 /**
+ * kiln_irq_pulse() - raise a GSI and lower it
+ * @vm: the VM
+ * @source: enum kiln_irq_source, who drives
+ * @gsi: any value; one without a route is ignored
+ *
+ * Both by the same routes, whatever becomes of the table meanwhile. An MSI is
+ * sent once.
+ *
+ * Return: the status described at kiln_irq_line(), of the raise.
+ * Context: any. Takes the PIC's and the I/O APIC's lock, one at a time.
+ */
+int kiln_irq_pulse(struct kiln_vm *vm, int source, u32 gsi);
+
+/**
  * kiln_msi_send() - KVM_SIGNAL_MSI (api.rst 4.71), SDM vol. 3 §10.11
  * @vm: the VM
  * @msi: the message; its address_hi is ignored

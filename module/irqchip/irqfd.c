@@ -50,8 +50,7 @@ static void irqfd_inject(struct kiln_irqfd *irqfd)
 		kiln_irq_set(irqfd->vm, KILN_IRQ_RESAMPLE, irqfd->gsi, 1);
 		return;
 	}
-	kiln_irq_set(irqfd->vm, KILN_IRQ_USER, irqfd->gsi, 1);
-	kiln_irq_set(irqfd->vm, KILN_IRQ_USER, irqfd->gsi, 0);
+	kiln_irq_pulse(irqfd->vm, KILN_IRQ_USER, irqfd->gsi);
 }
 
 static void irqfd_kill(struct kiln_irqfd *irqfd)

@@ -145,10 +145,7 @@ static u32 pit_decode(const struct pit_channel *ch, u16 raw)
 /* A pulse: edge-triggered inputs latch it. */
 static void pit_tick(struct kiln_pit *pit)
 {
-	int status = kiln_irq_set(pit->vm, KILN_IRQ_PIT, PIT_GSI, 1);
-
-	kiln_irq_set(pit->vm, KILN_IRQ_PIT, PIT_GSI, 0);
-	if (status >= 0)
+	if (kiln_irq_pulse(pit->vm, KILN_IRQ_PIT, PIT_GSI) >= 0)
 		return;
 	atomic_set(&pit->missed, 0);
 	atomic_set(&pit->may_inject, 1);

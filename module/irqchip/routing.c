@@ -71,28 +71,65 @@ static int route_set(struct kiln_vm *vm, const struct kiln_route *route,
 			   level);
 }
 
-int kiln_irq_set(struct kiln_vm *vm, int source, u32 gsi, int level)
+static bool gsi_is_msi(const struct kiln_routing *routing, u32 gsi)
 {
-	const struct kiln_routing *routing;
+	u16 first = routing->first[gsi];
+
+	return first < routing->first[gsi + 1] &&
+	       routing->routes[first].type == KVM_IRQ_ROUTING_MSI;
+}
+
+/* Under rcu_read_lock(). Returns a status as kiln_irq_set(). */
+static int routes_set(struct kiln_vm *vm, const struct kiln_routing *routing,
+		      int source, u32 gsi, int level)
+{
 	int status = -1, r, i;
 
-	rcu_read_lock();
-	routing = rcu_dereference(vm->irq.routing);
-	if (!routing || gsi >= routing->nr_gsis)
-		goto out;
-	/* User space chooses it, and so may a guest through its launcher. */
-	gsi = array_index_nospec(gsi, routing->nr_gsis);
 	for (i = routing->first[gsi]; i < routing->first[gsi + 1]; i++) {
 		r = route_set(vm, &routing->routes[i], source, level);
 		if (r >= 0)
 			status = max(status, 0) + r;
 	}
-out:
+	return status;
+}
+
+int kiln_irq_set(struct kiln_vm *vm, int source, u32 gsi, int level)
+{
+	const struct kiln_routing *routing;
+	int status = -1;
+
+	rcu_read_lock();
+	routing = rcu_dereference(vm->irq.routing);
+	/* User space chooses it, and so may a guest through its launcher. */
+	if (routing && gsi < routing->nr_gsis)
+		status = routes_set(vm, routing, source,
+				    array_index_nospec(gsi, routing->nr_gsis),
+				    level);
 	rcu_read_unlock();
 	return status;
 }
 
 KILN_EXPORT_FOR_KUNIT(kiln_irq_set);
+
+int kiln_irq_pulse(struct kiln_vm *vm, int source, u32 gsi)
+{
+	const struct kiln_routing *routing;
+	int status = -1;
+
+	rcu_read_lock();
+	routing = rcu_dereference(vm->irq.routing);
+	if (routing && gsi < routing->nr_gsis) {
+		gsi = array_index_nospec(gsi, routing->nr_gsis);
+		status = routes_set(vm, routing, source, gsi, 1);
+		/* An MSI has its GSI for itself and no level to fall. */
+		if (!gsi_is_msi(routing, gsi))
+			routes_set(vm, routing, source, gsi, 0);
+	}
+	rcu_read_unlock();
+	return status;
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_irq_pulse);
 
 int kiln_irq_line(struct kiln_vm *vm, const struct kvm_irq_level *irq,
 		  s32 *status)

@@ -64,6 +64,23 @@ static void msi_goes_to_its_vcpu(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, lapic_sync(vm->vcpus[2]), -1);
 }
 
+static void a_pulse_is_one_msi_and_leaves_no_pin_up(struct kunit *test)
+{
+	struct kiln_vm *vm = test->priv;
+
+	kiln_irq_pulse(vm, KILN_IRQ_USER, 5);
+	/* An edge is latched, a level is not. */
+	KUNIT_EXPECT_EQ(test, vm->irq.ioapic->irr, (u32)BIT(5));
+	KUNIT_EXPECT_FALSE(test, vm->irq.pic->chip[0].line & BIT(5));
+	KUNIT_ASSERT_EQ(test, install_one(vm, msi_route(40, 2, VECTOR)), 0);
+	KUNIT_EXPECT_EQ(test, kiln_irq_pulse(vm, KILN_IRQ_USER, 40), 1);
+	KUNIT_EXPECT_EQ(test, fake_take_irq(vm->vcpus[2]), VECTOR);
+	KUNIT_EXPECT_EQ(test, lapic_sync(vm->vcpus[2]), -1);
+	KUNIT_EXPECT_LT(test, kiln_irq_pulse(vm, KILN_IRQ_USER, 39), 0);
+	KUNIT_EXPECT_LT(test, kiln_irq_pulse(vm, KILN_IRQ_USER, 41), 0);
+	KUNIT_EXPECT_LT(test, kiln_irq_pulse(vm, KILN_IRQ_USER, U32_MAX), 0);
+}
+
 static void new_table_replaces_the_old_one(struct kunit *test)
 {
 	struct kiln_vm *vm = test->priv;
@@ -227,6 +244,7 @@ static void chip_comes_before_vcpus(struct kunit *test)
 static struct kunit_case routing_cases[] = {
 	KUNIT_CASE(default_gsi_reaches_both_chips),
 	KUNIT_CASE(msi_goes_to_its_vcpu),
+	KUNIT_CASE(a_pulse_is_one_msi_and_leaves_no_pin_up),
 	KUNIT_CASE(new_table_replaces_the_old_one),
 	KUNIT_CASE(bad_entries_are_refused),
 	KUNIT_CASE(a_gsi_has_one_pin_per_chip_or_one_msi),
