@@ -4,16 +4,19 @@
 
 check image/debian "" check_debian_image
 
-# CPU, case of debian.exp, CPUs of the guest.
-while read -r cpu case cpus; do
+# CPU, case of debian.exp, CPUs of the guest, its kernel if it is not the disk's.
+while read -r cpu case cpus kernel; do
 	# In Bochs it takes longer than all other checks together: on request.
 	[ "$cpu" != intel ] || [ -n "${KILN_SLOW:-}" ] || continue
-	! has_backend "$cpu" || check "debian/$cpu-$case" "build/module-stock build/launcher image/debian" check_debian "$cpu" "$case" "$cpus"
+	! has_backend "$cpu" || check "debian/$cpu-$case${kernel:+-$kernel}" "build/module-stock build/launcher image/debian${kernel:+ kernel/$kernel}" \
+		check_debian "$cpu" "$case" "$cpus" "$kernel"
 done <<'END'
 amd login 2
 amd cut 1
 amd console 2
 amd balloon 2
+amd net 2
+amd devices 2 stock-6.12
 intel boot 1
 END
 
@@ -21,28 +24,67 @@ check_debian_image() {
 	expect "a Debian system is there" test -s "$("$LAB/debian")/disk.img"
 }
 
-# debian_machine CPU COMMAND...: in a machine that has the system's disk, as a file's name in the environment: DISK.
-# libgcc_s is what glibc loads to end a thread, and aborts without.
+# What a kernel that is not the disk's has as modules: for all our devices, and what the system would look for on the disk.
+DEBIAN_MODULES="virtio_net virtio_console virtio_balloon af_packet autofs4"
+
+# debian_kernel DIRECTORY NAME: the options of lab/vm for the guest's kernel, one a line: that of the disk, or the one of
+# this name.
+debian_kernel() {
+	local dir=$1
+	if [ -z "$2" ]; then
+		printf '%s\n' --add "$dir/vmlinuz:/guest/vmlinuz" --add "$dir/initrd:/guest/initrd"
+	else
+		dir=$(kernel_dir "$2") || return
+		printf '%s\n' --add "$dir/vmlinuz:/guest/vmlinuz" --add "$dir/release:/guest/release" \
+			--add "$(disk_initrd "$dir" "$DEBIAN_MODULES"):/guest/initrd"
+	fi
+}
+
+# What the cases with a network find in the machine: the bridge br0, a server of files and one of streams on it and
+# beyond it, and a disk to write to.
+debian_network() {
+	cat <<-'END'
+		. /lab/network
+		make_outside || exit
+		echo '10.30.0.1 host.test' >/etc/hosts
+		kiln net create br0 --subnet 10.30.0.0/24 || exit
+		mkdir /www
+		dd if=/dev/urandom of=/www/file bs=1M count=16 2>/dev/null
+		dd if=/dev/urandom of=/outside/file bs=1M count=4 2>/dev/null
+		httpd -p 80 -h /www
+		iperf3 -s >/dev/null &
+		/work/ip netns exec outside iperf3 -s >/dev/null &
+		truncate -s 32M /tmp/scratch
+	END
+}
+
+# debian_machine CPU KERNEL NETWORK COMMAND...: in a machine that has the system's disk, as a file's name in the
+# environment: DISK. NETWORK: what it does before, if anything. libgcc_s is what glibc loads to end a thread, and
+# aborts without.
 debian_machine() {
-	local cpu=$1 image libgcc=/lib/x86_64-linux-gnu/libgcc_s.so.1
-	shift
-	need debian
+	local cpu=$1 network=$3 image options libgcc=/lib/x86_64-linux-gnu/libgcc_s.so.1
+	need debian network
 	image=$("$LAB/debian") || return
+	mapfile -t options < <(debian_kernel "$image" "$2" && network_options)
+	shift 3
 	# shellcheck disable=SC2016 # for the shell of the machine
-	"$LAB/vm" --cpu "$cpu" --kernel stock --cpus "$([ "$cpu" = amd ] && echo 2 || echo 1)" --memory 1536 --timeout 1800 --disk "$image/disk.img" \
-		--add "$image/vmlinuz:/guest/vmlinuz" --add "$image/initrd:/guest/initrd" --add "$LAB/checks/debian.exp" \
+	"$LAB/vm" --cpu "$cpu" --kernel stock --cpus "$([ "$cpu" = amd ] && echo 2 || echo 1)" --memory 1536 --timeout 1800 \
+		--disk "$image/disk.img" "${options[@]}" --add "$LAB/checks/debian.exp" --add "$(command -v iperf3)" \
 		--add /usr/bin/expect:/bin/expect --add "$libgcc:$libgcc" --add /usr/share/tcltk/tcl8.6:/usr/share/tcltk/tcl8.6 -- sh -c '
 		for module in virtio_pci virtio_blk ata_piix sd_mod; do modprobe $module; done
 		for DISK in /dev/vda /dev/sda; do [ ! -b $DISK ] || break; done
 		export DISK
-		exec "$@"' sh "$@"
+		eval "$1"
+		shift
+		exec "$@"' sh "$network" "$@"
 }
 
-# check_debian CPU CASE CPUS
+# check_debian CPU CASE CPUS KERNEL
 check_debian() {
-	local log=$LOGS/${CHECK_NAME//\//.}.txt status
+	local log=$LOGS/${CHECK_NAME//\//.}.txt status network=
+	case $2 in net | devices) network=$(debian_network) ;; esac
 	# shellcheck disable=SC2016 # for the shell of the machine
-	debian_machine "$1" sh -c 'expect debian.exp "$0" "$DISK" "$1"' "$2" "$3" | tr -d '\r' | tee "$log"
+	debian_machine "$1" "$4" "$network" sh -c 'expect debian.exp "$0" "$DISK" "$1"' "$2" "$3" | tr -d '\r' | tee "$log"
 	status=${PIPESTATUS[0]}
 	while read -r line; do
 		case $line in

@@ -58,15 +58,17 @@ guest_memory() {
 # What Debian's kernel has as modules and needs for a root file system on a virtio disk.
 DISK_MODULES="virtio_pci virtio_blk virtio_rng ext4 crc32c_generic"
 
-# disk_initrd KERNEL_DIR: prints the path of an initrd that does what Debian's does: modules, then root= of the
+# disk_initrd KERNEL_DIR [MODULES]: prints the path of an initrd that does what Debian's does: modules, then root= of the
 # command line.
 disk_initrd() {
-	local initrd=$BUILD/lab/disk.cpio tree
+	local initrd tree modules="$DISK_MODULES ${2:-}"
+	initrd=$BUILD/lab/disk-$(cat "$1/release")${2:+-more}.cpio
 	mkdir -p "$BUILD/lab"
 	tree=$(mktemp -d)
 	mkdir -p "$tree"/{proc,sys,dev,root,lib/modules/"$(cat "$1/release")"}
 	put_busybox "$tree"
-	IMAGE_MODULES=$DISK_MODULES add_modules "$1" "$tree" >&2
+	IMAGE_MODULES=$modules add_modules "$1" "$tree" >&2
+	echo "${2:-}" >"$tree/more"
 	cat >"$tree/init" <<-'END'
 		#!/bin/sh
 		mount -t proc proc /proc
@@ -79,7 +81,9 @@ disk_initrd() {
 			modprobe -q "$(cat "$device/modalias")"
 		done
 		modprobe ext4
-		modprobe -q crc32c_generic
+		for module in crc32c_generic $(cat /more); do
+			modprobe -q "$module"
+		done
 		mount "$(sed 's/.*root=\([^ ]*\).*/\1/' /proc/cmdline)" /root || poweroff -f
 		mount -o move /dev /root/dev
 		exec switch_root /root /sbin/init

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# Debian's kernel as guest with a network card: a network of `kiln net`, two guests on it, files both ways.
+# Debian's kernel as guest with a network card: a network of `kiln net`, two guests on it, files and streams both ways, and what is beyond
+# the host.
 
 for cpu in $BACKENDS; do
 	# Two guests at once in Bochs: on request.
@@ -17,11 +18,13 @@ net_initrd() {
 	tree=$(mktemp -d)
 	mkdir -p "$tree"/{proc,sys,dev,tmp,www,lib/modules/"$(cat "$1/release")"}
 	put_busybox "$tree"
+	put_program "$(command -v iperf3)" "$tree" bin/iperf3
 	IMAGE_MODULES=$NET_MODULES add_modules "$1" "$tree" >&2
 	cat >"$tree/dhcp" <<-'END'
 		#!/bin/sh
 		[ "$1" = bound ] || exit 0
 		ip addr add "$ip/$mask" dev "$interface"
+		ip route add default via "$router"
 		echo "$ip $router" >/tmp/lease
 	END
 	cat >"$tree/init" <<-'END'
@@ -54,6 +57,9 @@ net_initrd() {
 		wget -q -O /tmp/file "http://$peer/file"
 		sha256sum </tmp/file | sed 's/ .*//; s/^/client: peer /'
 		nc "$router" 7002 </tmp/file
+		wget -q -O - http://198.51.100.2/cgi-bin/who | sed 's/$/\n/; s/^/client: beyond it is /'
+		iperf3 -c "$router" -t 2 >/tmp/stream && sed -n 's/.*sec  *\([0-9].*sec\) .*receiver/client: sends \1/p' /tmp/stream
+		iperf3 -R -c "$router" -t 2 >/tmp/stream && sed -n 's/.*sec  *\([0-9].*sec\) .*receiver/client: receives \1/p' /tmp/stream
 		ip link set eth0 down && ip link set eth0 up && sleep 1
 		ping -q -c 1 "$router" | sed -n 's/.*, \(.*\) packets received.*/client: again \1/p'
 		echo "client: complaints $(dmesg -r | grep -E '^<[0-4]>' | grep -ciE 'pci|virtio.*:|eth0|net_ratelimit')"
@@ -75,11 +81,8 @@ done
 net_host() {
 	local script=$BUILD/lab/net-host
 	cat >"$script" <<-'END'
-		modprobe -a tun af_packet bridge crc32c_generic
-		modprobe -a nf_tables nft_chain_nat nft_masq
-		printf 'root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\ndnsmasq:x:100:65534::/:/bin/sh\n' >/etc/passwd
-		printf 'root:x:0:\nnogroup:x:65534:\ndip:x:30:\nkiln:x:101:\n' >/etc/group
-		ip link set lo up
+		. /lab/network
+		make_outside || exit 1
 		mkdir /www && dd if=/dev/urandom of=/www/file bs=1M count=8 2>/dev/null
 		echo "host: sum $(sha256sum </www/file | cut -c1-64)"
 		[ -z "$MODULES" ] || modprobe -a $MODULES
@@ -87,6 +90,7 @@ net_host() {
 		kiln net list | sed -n 's/^br0 */host: net /p'
 		nft list ruleset | grep -c masquerade | sed 's/^/host: rules /'
 		httpd -p 80 -h /www
+		iperf3 -s >/dev/null &
 		guest() {
 			name=$1
 			shift
@@ -118,11 +122,12 @@ same_sums() { [ -n "$(sum_of "$1")" ] && [ "$(sum_of "$1")" = "$(sum_of "$2")" ]
 
 # run_net SHELL-ASSIGNMENTS LAB-VM-OPTION...
 run_net() {
-	local dir settings=$1
+	local dir settings=$1 options
 	shift
+	need network
+	mapfile -t options < <(network_options)
 	dir=$(kernel_dir stock)
-	"$LAB/vm" "$@" --kernel stock --timeout 1800 --add "$(command -v nft):/bin/nft" \
-		--add "$(command -v dnsmasq):/bin/dnsmasq" --add "$dir/vmlinuz:/guest/vmlinuz" \
+	"$LAB/vm" "$@" --kernel stock --timeout 1800 "${options[@]}" --add "$(command -v iperf3)" --add "$dir/vmlinuz:/guest/vmlinuz" \
 		--add "$(net_initrd "$dir"):/guest/initrd" --add "$(net_host):/guest/host" -- \
 		sh -c "$settings; . /guest/host" | tr -d '\r' | tee "$log"
 }
@@ -158,6 +163,9 @@ expect_net() {
 	expect "$CHECK_NAME: a file comes from the host" same_sums 'host: sum' 'client: host'
 	expect "$CHECK_NAME: a file comes from the other guest" same_sums 'server: sum' 'client: peer'
 	expect "$CHECK_NAME: a file goes to the host" same_sums 'server: sum' 'host: from client'
+	expect "$CHECK_NAME: beyond the host guests have the host's address" grep -qx 'client: beyond it is 198.51.100.1' "$log"
+	expect "$CHECK_NAME: a stream to the host" grep -qE '^client: sends .* [1-9][0-9.]* [MG]bits/sec$' "$log"
+	expect "$CHECK_NAME: a stream from the host" grep -qE '^client: receives .* [1-9][0-9.]* [MG]bits/sec$' "$log"
 	expect "$CHECK_NAME: down and up again" grep -qx 'client: again 1' "$log"
 	expect "$CHECK_NAME: the guest complains of nothing" grep -qx 'client: complaints 0' "$log"
 	expect "$CHECK_NAME: both power off" test "$(grep -cxE 'host: (client|server) ended with 0' "$log")" = 2

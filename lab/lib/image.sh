@@ -72,15 +72,20 @@ make_base() {
 	rm -rf "$tree"
 }
 
-# The modules of IMAGE_MODULES that this kernel has, and what they depend on.
+# The modules of IMAGE_MODULES that this kernel has, and what they depend on. From 6.12 on Debian compresses them.
 add_modules() {
-	local dir=$1 tree=$2 release module file
+	local dir=$1 tree=$2 release module file to
 	release=$(cat "$dir/release")
 	for module in $IMAGE_MODULES; do
 		modprobe -d "$dir/tree" -S "$release" --show-depends -q "$module" 2>/dev/null
 	done | awk '$1 == "insmod" { print $2 }' | sort -u | while read -r file; do
-		strip -g -o "$tree/lib/modules/${file##*/}" "$file" 2>/dev/null || return
-	done
+		to=$tree/lib/modules/${file##*/}
+		to=${to%.xz}
+		case $file in
+		*.xz) xz -dc "$file" >"$to" && strip -g "$to" ;;
+		*) strip -g -o "$to" "$file" ;;
+		esac || exit
+	done || die "no modules of $release"
 	mkdir -p "$tree/lib/modules/$release/kernel"
 	mv "$tree"/lib/modules/*.ko "$tree/lib/modules/$release/kernel/" 2>/dev/null
 	cp "$dir/modules"/modules.{order,builtin,builtin.modinfo} "$tree/lib/modules/$release/"
@@ -96,6 +101,13 @@ put_program() {
 	ldd "$1" 2>/dev/null | grep -o '/[^ ]*' | while read -r library; do
 		[ -e "$2/$library" ] || install -D "$library" "$2/$library"
 	done
+}
+
+# network_options: the options of lab/vm, one a line, for a machine that makes networks once it has sourced /lab/network.
+# Who calls it needs the packages of the group network.
+network_options() {
+	printf '%s\n' --add "$(command -v nft):/bin/nft" --add "$(command -v dnsmasq):/bin/dnsmasq" \
+		--add "$(command -v ip)" --add "$LAB/guest/network:/lab/network"
 }
 
 # overlay_image TREE: packs the overlay of one run.
