@@ -139,18 +139,17 @@ static void start_block(struct virtio *v, struct vm *vm, int *file, uint64_t fea
 {
 	struct kiln_virtio_block back = { .flags = KILN_BLOCK_WRITEBACK, .sectors = FILE_SIZE / 512,
 					  .id = "twenty bytes of name" };
+	uint64_t *sectors;
 
 	*file = memfd_create("disk", MFD_CLOEXEC);
 	if (*file < 0 || ftruncate(*file, FILE_SIZE))
 		die("memfd: %s", strerror(errno));
-	for (uint64_t at = 0; at < FILE_SIZE; at += 8) {
-		uint64_t v = at * 0x9e3779b97f4a7c15ULL + 1;
-
-		if (pwrite(*file, &v, 8, at) != 8)
-			die("memfd: %s", strerror(errno));
-		if (at % 4096 == 0)
-			at += 504;
-	}
+	sectors = mmap(NULL, FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, *file, 0);
+	if (sectors == MAP_FAILED)
+		die("memfd: %s", strerror(errno));
+	for (uint64_t i = 0; i < FILE_SIZE / 512; i++)
+		sectors[i * 64 + i % 64] = i * 0x9e3779b97f4a7c15ULL + 1;
+	munmap(sectors, FILE_SIZE);
 	*v = virtio_create(vm, VIRTIO_ID_BLOCK, 1);
 	back.fd = *file;
 	if (xioctl(v->fd, KILN_VIRTIO_SET_BLOCK, &back) ||
@@ -269,6 +268,7 @@ static void *collects(void *arg)
 	while (!__atomic_load_n(&c->stop, __ATOMIC_SEQ_CST)) {
 		collect(c);
 		__atomic_fetch_add(&c->rounds, 1, __ATOMIC_SEQ_CST);
+		usleep(100);
 	}
 	return NULL;
 }
@@ -305,6 +305,7 @@ static void *switches(void *arg)
 		if (switch_log(c->vm, c->mem, LOG) || switch_log(c->vm, c->mem, 0))
 			die("switching the log");
 		c->rounds++;
+		usleep(100);
 	}
 	return NULL;
 }
