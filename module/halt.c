@@ -9,6 +9,7 @@
 #include <linux/rcuwait.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/stat.h>
 
 #include "hw.h"
 #include "irqchip/irqchip.h"
@@ -86,17 +87,19 @@ static bool thread_has_work(struct kiln_vcpu *vcpu)
 	return signal_pending(current) || need_resched();
 }
 
+/* Other tasks have more use for the CPU, among them those that are to end HLT. */
 static bool poll(struct kiln_vcpu *vcpu)
 {
 	u64 end = local_clock() + vcpu->halt_poll_ns;
 
-	do {
+	while (single_task_running() && !thread_has_work(vcpu) &&
+	       local_clock() < end) {
 		if (may_go_on(vcpu)) {
 			vcpu->stats.halt_poll_hit++;
 			return true;
 		}
 		cpu_relax();
-	} while (!thread_has_work(vcpu) && local_clock() < end);
+	}
 	return false;
 }
 

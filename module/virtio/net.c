@@ -3,9 +3,10 @@
  * Network device (virtio 1.2 §5.1) on a tap: its packets.
  *
  * To the wire: a chain holds a header and a packet, which is what the tap's
- * socket takes; the tap copies it, so the chain is given back at once. That is
- * the host's own network code running, which needs no other thread: a vCPU's
- * does it in its own exit.
+ * socket takes; it is copied, so the chain is given back at once. Packets that
+ * need nothing more of the tap are handed to it many at a time. That is the
+ * host's own network code running, which needs no other thread: a vCPU's does it
+ * in its own exit.
  *
  * From the wire: the tap wakes the queue's worker. How long the next packet is
  * and whom it is for is known before a buffer is taken, so no buffer is taken in
@@ -15,6 +16,9 @@
  * received on those it does use.
  */
 #include <linux/errno.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/sched/stat.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -144,7 +148,36 @@ static bool send(struct kiln_queue *queue, const struct kiln_vring_chain *chain)
 	return true;
 }
 
-static bool serve_tx(struct kiln_queue *queue, unsigned int *budget)
+static void send_burst(struct kiln_queue *queue)
+{
+	unsigned int dropped = kiln_tap_send_burst(tap_of(queue), queue->priv);
+
+	if (unlikely(dropped))
+		atomic64_add(dropped, &queue->dev->vm->stats.virtio_drop);
+}
+
+/* Return false if it is to be sent alone. Otherwise it is done with. */
+static bool gather(struct kiln_queue *queue,
+		   const struct kiln_vring_chain *chain)
+{
+	struct nic *nic = queue->dev->priv;
+	struct net_burst *burst = queue->priv;
+	int r;
+
+	if (unlikely(!READ_ONCE(nic->link)))
+		return false;
+	r = kiln_tap_gather(tap_of(queue), burst, chain->iov, chain->nr_out,
+			    chain->out_len);
+	if (unlikely(r < 0))
+		refuse(queue, chain, r, "a packet to be sent cannot be read");
+	else if (r)
+		kiln_queue_push(queue, chain, 0);
+	if (burst->nr == NET_BATCH || r <= 0)
+		send_burst(queue);
+	return r;
+}
+
+static bool take_tx(struct kiln_queue *queue, unsigned int *budget)
 {
 	struct kiln_vring_chain chain;
 
@@ -157,12 +190,21 @@ static bool serve_tx(struct kiln_queue *queue, unsigned int *budget)
 		} else if (chain.out_len < NET_HDR) {
 			refuse(queue, &chain, -EINVAL,
 			       "a packet to be sent has no header");
-		} else if (!send(queue, &chain)) {
+		} else if (!gather(queue, &chain) && !send(queue, &chain)) {
 			kiln_queue_unpop(queue, &chain);
 			return false;
 		}
 	}
 	return true;
+}
+
+static bool serve_tx(struct kiln_queue *queue, unsigned int *budget)
+{
+	bool more = take_tx(queue, budget);
+
+	send_burst(queue);
+	WRITE_ONCE(tap_of(queue)->sent, true);
+	return more;
 }
 
 /* ------------------------------------------------------------ from the wire */
@@ -301,6 +343,25 @@ static enum tap_state drain(struct kiln_queue *queue, struct net_tap *tap,
 	return TAP_EMPTY;
 }
 
+/*
+ * Packets that follow each other that closely, with nothing sent in between,
+ * are a burst: nobody waits for the single packet. Where the CPU has others to
+ * run, among them who makes the burst and who gets it, the worker would take it
+ * from them for each packet. It looks again a little later instead, and until
+ * then tap_wakeup() leaves it alone.
+ */
+static void pace(struct kiln_queue *queue)
+{
+	struct net_tap *tap = tap_of(queue);
+	u64 now = ktime_get_ns();
+	bool burst = now - tap->served < NET_BURST_NS && !READ_ONCE(tap->sent);
+
+	tap->served = now;
+	WRITE_ONCE(tap->sent, false);
+	if (burst && current == queue->worker.task && !single_task_running())
+		kiln_queue_wait(queue, NET_PACE_NS);
+}
+
 static bool serve_rx(struct kiln_queue *queue, unsigned int *budget)
 {
 	struct nic *nic = queue->dev->priv;
@@ -316,6 +377,8 @@ static bool serve_rx(struct kiln_queue *queue, unsigned int *budget)
 	}
 	if (unlikely(kiln_tap_gone(tap_of(queue))))
 		set_link(queue->dev, false);
+	if (state == TAP_EMPTY)
+		pace(queue);
 	return state == TAP_MORE;
 }
 
@@ -359,22 +422,36 @@ static bool net_serve(struct kiln_queue *queue, unsigned int *budget)
 	}
 }
 
+/* Queues with even numbers receive or have commands, those with odd ones send. */
+static size_t private_size(const struct kiln_queue *queue)
+{
+	return queue->index % 2 ? sizeof(struct net_burst) :
+				  sizeof(struct merge);
+}
+
 static int net_start_queue(struct kiln_queue *queue)
 {
 	enum role role = role_of(queue);
-	struct merge *merge = queue->priv;
 
 	if (role == ROLE_NONE)
 		return -EINVAL;
-	if (role == ROLE_RX && !merge) {
-		merge = kvzalloc(sizeof(*merge), GFP_KERNEL_ACCOUNT);
-		if (!merge)
+	if (!queue->priv) {
+		queue->priv = kvzalloc(private_size(queue), GFP_KERNEL_ACCOUNT);
+		if (!queue->priv)
 			return -ENOMEM;
-		queue->priv = merge;
 	}
 	/* Offloads wait for the network's lock; an exit should not. */
 	WRITE_ONCE(queue->inline_ok, role != ROLE_CTRL);
 	return 0;
+}
+
+static void free_private(struct kiln_queue *queue)
+{
+	struct net_burst *burst = queue->priv;
+
+	if (queue->index % 2 && burst && burst->page.page)
+		put_page(burst->page.page);
+	kvfree(queue->priv);
 }
 
 /* --------------------------------------------------------------- the taps */
@@ -514,7 +591,7 @@ static void net_destroy(struct kiln_virtio *dev)
 
 	close_taps(nic);
 	for (i = 0; i < dev->nr_queues; i++)
-		kvfree(dev->queues[i].priv);
+		free_private(&dev->queues[i]);
 	kvfree(nic);
 }
 

@@ -8,8 +8,10 @@
 #define KILN_VIRTIO_NET_H
 
 #include <linux/if_ether.h>
+#include <linux/mm_types.h>
 #include <linux/mutex.h>
 #include <linux/seqlock.h>
+#include <net/xdp.h>
 #include <uapi/linux/virtio_net.h>
 
 #include "private.h"
@@ -23,8 +25,12 @@ struct socket;
 #define NET_HDR		sizeof(struct virtio_net_hdr_mrg_rxbuf)
 /* Pieces of a packet to be sent, or of all the chains one is received in. */
 #define NET_PIECES	1024
-/* Packets taken from a tap at a time. */
+/* Packets taken from a tap, or given to it, at a time. */
 #define NET_BATCH	64
+/* Packets received within that time of each other are a burst, ns. */
+#define NET_BURST_NS	100000
+/* How long one gathers. */
+#define NET_PACE_NS	50000
 
 /* The configuration space up to what virtio 1.1 has. */
 #define NET_CONFIG_SIZE	offsetofend(struct virtio_net_config, mtu)
@@ -51,12 +57,15 @@ struct socket;
  * @rx: the queue its packets are received on; read by any
  * @tx: [c] the queue that sends to it
  * @tx_waits: set by @tx when the tap takes no more; cleared by who wakes it
+ * @served: [q] when @rx was looked at last, ns
+ * @sent: packets went to the tap since then
  * @lock: packets are taken
  * @batch: [l] packets taken from @ring
  * @first: [l] the first of them that is still there
  * @end: [l] behind the last
  *
- * Locks: [c] const after creation; [d] dev->lock; [l] @lock.
+ * Locks: [c] const after creation; [d] dev->lock; [l] @lock; [q] the lock of
+ * the queue that has this tap for its own.
  */
 struct net_tap {
 	struct file *file;
@@ -69,6 +78,8 @@ struct net_tap {
 	struct kiln_queue *rx;
 	struct kiln_queue *tx;
 	bool tx_waits;
+	u64 served;
+	bool sent;
 	struct mutex lock;		/* batch */
 	void *batch[NET_BATCH];
 	unsigned int first;
@@ -118,6 +129,30 @@ int kiln_tap_receive(struct net_tap *tap, const struct iovec *pieces, u32 nr,
 /* Send. -EAGAIN: tap->tx is kicked when it can be tried again. */
 int kiln_tap_send(struct net_tap *tap, const struct iovec *pieces, u32 nr,
 		  size_t len);
+
+/**
+ * struct net_burst - packets copied from the guest, to be sent at once
+ * @page: where the next one is copied to
+ * @nr: how many there are
+ * @buffs: those
+ *
+ * All: the lock of the queue that sends.
+ */
+struct net_burst {
+	struct page_frag page;
+	unsigned int nr;
+	struct xdp_buff buffs[NET_BATCH];
+};
+
+/*
+ * Copy a packet, to be sent with others. Returns 1, or 0 if it is to be sent by
+ * kiln_tap_send() after them, or -EFAULT. There is room in the burst.
+ */
+int kiln_tap_gather(struct net_tap *tap, struct net_burst *burst,
+		    const struct iovec *pieces, u32 nr, size_t len);
+
+/* Send those, if any. Returns how many were dropped. */
+unsigned int kiln_tap_send_burst(struct net_tap *tap, struct net_burst *burst);
 
 /* Has the interface gone? As a hint. */
 bool kiln_tap_gone(const struct net_tap *tap);

@@ -14,12 +14,13 @@
 #include <linux/if_tun.h>
 #include <linux/if_vlan.h>
 #include <linux/module.h>
+#include <linux/mm.h>
 #include <linux/net.h>
 #include <linux/ptr_ring.h>
 #include <linux/skbuff.h>
 #include <linux/socket.h>
+#include <linux/virtio_byteorder.h>
 #include <net/sock.h>
-#include <net/xdp.h>
 
 #include "../compat.h"
 #include "net.h"
@@ -143,7 +144,9 @@ static int tap_wakeup(wait_queue_entry_t *wait, unsigned int mode, int sync,
 	__poll_t events = key_to_poll(key);
 	struct kiln_queue *rx = READ_ONCE(tap->rx);
 
-	if ((!events || events & EPOLLIN) && READ_ONCE(rx->running))
+	/* The timer looks after this packet was there: a wake-up is a barrier. */
+	if ((!events || events & EPOLLIN) && READ_ONCE(rx->running) &&
+	    !hrtimer_is_queued(&rx->timer))
 		kiln_queue_kick(rx);
 	if ((!events || events & EPOLLOUT) && READ_ONCE(tap->tx_waits)) {
 		WRITE_ONCE(tap->tx_waits, false);
@@ -308,6 +311,99 @@ int kiln_tap_send(struct net_tap *tap, const struct iovec *pieces, u32 nr,
 	if (writable(tap))
 		kiln_queue_kick(tap->tx);
 	return r;
+}
+
+/* Before a packet that the tap is given whole: its own notes, our header. */
+#define BURST_PAD	SKB_DATA_ALIGN(NET_SKB_PAD + NET_IP_ALIGN)
+
+static size_t burst_room(size_t len)
+{
+	return SKB_DATA_ALIGN(BURST_PAD + len) +
+	       SKB_DATA_ALIGN(sizeof(struct skb_shared_info));
+}
+
+/*
+ * A tap that limits what it holds (TUNSETSNDBUF) or looks at packets before the
+ * host does (XDP) has its own way with each.
+ */
+static bool may_gather(const struct net_tap *tap, size_t len)
+{
+	return len >= NET_HDR + ETH_HLEN && burst_room(len) <= PAGE_SIZE &&
+	       tap->sock->sk->sk_sndbuf == INT_MAX &&
+	       !sock_flag(tap->sock->sk, SOCK_XDP);
+}
+
+/* An interface that is down takes nothing; asked once for each burst. */
+static bool is_up(struct net_tap *tap)
+{
+	return vfs_poll(tap->file, NULL) & EPOLLOUT;
+}
+
+/* Segments and nonsense are the business of kiln_tap_send(). */
+static bool is_plain(const struct virtio_net_hdr *hdr, size_t len)
+{
+	u32 sum = __virtio16_to_cpu(true, hdr->csum_start) +
+		  __virtio16_to_cpu(true, hdr->csum_offset);
+
+	if (hdr->gso_type != VIRTIO_NET_HDR_GSO_NONE)
+		return false;
+	return !(hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) ||
+	       sum + sizeof(__sum16) <= len;
+}
+
+int kiln_tap_gather(struct net_tap *tap, struct net_burst *burst,
+		    const struct iovec *pieces, u32 nr, size_t len)
+{
+	size_t room = burst_room(len), data = len - NET_HDR;
+	struct tun_xdp_hdr *note;
+	struct virtio_net_hdr *hdr;
+	struct iov_iter iter;
+	void *buf;
+
+	BUILD_BUG_ON(sizeof(*note) + NET_HDR > BURST_PAD);
+	if (!may_gather(tap, len) || (!burst->nr && !is_up(tap)) ||
+	    !skb_page_frag_refill(room, &burst->page,
+				  GFP_KERNEL | __GFP_NOWARN))
+		return 0;
+	buf = page_address(burst->page.page) + burst->page.offset;
+	hdr = buf + BURST_PAD - NET_HDR;
+	iov_iter_init(&iter, ITER_SOURCE, pieces, nr, len);
+	if (!copy_from_iter_full(hdr, len, &iter))
+		return -EFAULT;
+	if (!is_plain(hdr, data))
+		return 0;
+	note = buf;
+	note->buflen = room;
+	note->gso = *hdr;
+	xdp_prepare_buff(&burst->buffs[burst->nr++], buf, BURST_PAD, data,
+			 false);
+	/* The packet has a reference, and we keep ours. */
+	get_page(burst->page.page);
+	burst->page.offset += room;
+	return 1;
+}
+
+unsigned int kiln_tap_send_burst(struct net_tap *tap, struct net_burst *burst)
+{
+	struct tun_msg_ctl packets = {
+		.type = TUN_MSG_PTR,
+		.num = burst->nr,
+		.ptr = burst->buffs,
+	};
+	struct msghdr msg = {
+		.msg_control = &packets,
+		.msg_controllen = sizeof(packets),
+		.msg_flags = MSG_DONTWAIT,
+	};
+	unsigned int i, nr = burst->nr;
+
+	burst->nr = 0;
+	if (!nr || tap->sock->ops->sendmsg(tap->sock, &msg, 0) >= 0)
+		return 0;
+	/* There is no interface any more: the packets are still ours. */
+	for (i = 0; i < nr; i++)
+		put_page(virt_to_head_page(burst->buffs[i].data));
+	return nr;
 }
 
 bool kiln_tap_gone(const struct net_tap *tap)

@@ -279,6 +279,7 @@ static int usage(FILE *f)
 	      "  --only TEXT    the rows whose name holds TEXT\n"
 	      "  --boot DIR     instead, boots of DIR/vmlinuz and DIR/vmlinux with DIR/initrd; beside kiln by QEMU\n"
 	      "  --devices DIR  instead, virtio devices, with DIR/bench-guest.elf; beside kiln by QEMU and vhost-net\n"
+	      "  --peer NAME    instead, be the other end of the wire for interface NAME, until killed\n"
 	      "  --list         the rows' names\n"
 	      "Exit status: 0, 1 if anything could not be measured, 2 for bad usage.\n", f);
 	return f == stderr ? 2 : 0;
@@ -290,6 +291,7 @@ int main(int argc, char **argv)
 		{ "device", required_argument, NULL, 'd' }, { "json", required_argument, NULL, 'j' },
 		{ "only", required_argument, NULL, 'o' }, { "list", no_argument, NULL, 'l' },
 		{ "boot", required_argument, NULL, 'b' }, { "devices", required_argument, NULL, 'v' },
+		{ "peer", required_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' }, { 0 },
 	};
 	struct options o = { .n_devices = 0 };
@@ -315,6 +317,9 @@ int main(int argc, char **argv)
 		case 'v':
 			bench_devices = optarg;
 			break;
+		case 'p':
+			bench_peer(optarg);
+			return 1;
 		case 'l':
 			return list();
 		default:
