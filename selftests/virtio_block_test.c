@@ -6,11 +6,15 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/userfaultfd.h>
 #include <linux/virtio_blk.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -288,6 +292,218 @@ TEST_F(block, many_requests_at_once_come_back_each_with_its_data)
 				usleep(100);
 		}
 		ASSERT_EQ(0, memcmp(at(self->vm, DATA), at(self->vm, DATA + 0x20000), 0x10000));
+	}
+}
+
+/* A guest may put data anywhere; O_DIRECT cannot, so it is done another way. */
+TEST_F(block, data_need_no_alignment)
+{
+	static const uint32_t offsets[] = { 1, 2, 3, 4, 100, 511, 513, 4095 };
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (size_t i = 0; i < sizeof(offsets) / sizeof(*offsets); i++) {
+		uint8_t *from = at(self->vm, DATA + offsets[i]), *to = at(self->vm, DATA + 0x20000);
+
+		pattern(from, 8192, i);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 40, DATA + offsets[i], 8192));
+		memset(to, UNTOUCHED, 0x4000);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 40, DATA + 0x20000, 8192));
+		ASSERT_EQ(0, memcmp(from, to, 8192));
+		/* What goes past the page cache finds what went through it, and the other way round. */
+		pattern(to, 8192, i + 100);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 40, DATA + 0x20000, 8192));
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 40, DATA + offsets[i], 8192));
+		ASSERT_EQ(0, memcmp(from, to, 8192));
+		EXPECT_EQ(UNTOUCHED, to[8192]);
+	}
+}
+
+TEST_F(block, nor_do_the_pieces_of_them)
+{
+	static const struct {
+		uint32_t offset, len;
+	} odd[] = { { 5, 100 }, { 0x1001, 411 }, { 0x2ffe, 2 }, { 0x3000, 1023 }, { 0x4abc, 2560 } };
+	struct header h = { .type = VIRTIO_BLK_T_OUT, .sector = 64 };
+	struct ring_piece p[7] = { { HEADER, 16, false } };
+	uint8_t *whole = at(self->vm, DATA + 0x20000);
+	uint32_t done = 0;
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	pattern(whole, 4096, 9);
+	for (int i = 0; i < 5; i++) {
+		memcpy(at(self->vm, DATA + odd[i].offset), whole + done, odd[i].len);
+		p[1 + i] = (struct ring_piece){ DATA + odd[i].offset, odd[i].len, false };
+		done += odd[i].len;
+	}
+	ASSERT_EQ(4096, done);
+	p[6] = (struct ring_piece){ STATUS, 1, true };
+	for (int i = 0; i < 2; i++) {
+		memcpy(at(self->vm, HEADER), &h, sizeof(h));
+		*at(self->vm, STATUS) = UNTOUCHED;
+		ring_add(&self->v.ring[0], p, 7);
+		EXPECT_EQ(i ? 4097 : 1, virtio_finish(&self->v, 0, NULL));
+		EXPECT_EQ(VIRTIO_BLK_S_OK, *at(self->vm, STATUS));
+		/* Then back into the same pieces. */
+		h.type = VIRTIO_BLK_T_IN;
+		for (int k = 0; k < 5; k++) {
+			p[1 + k].in = true;
+			if (!i)
+				memset(at(self->vm, DATA + odd[k].offset), 0, odd[k].len);
+		}
+	}
+	for (int i = 0, at_byte = 0; i < 5; at_byte += odd[i++].len)
+		EXPECT_EQ(0, memcmp(whole + at_byte, at(self->vm, DATA + odd[i].offset), odd[i].len));
+	memset(at(self->vm, DATA), 0, 4096);
+	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 64, DATA, 4096));
+	EXPECT_EQ(0, memcmp(whole, at(self->vm, DATA), 4096));
+}
+
+/*
+ * Requests under way are counted by what they wait for: memory that a userfaultfd gives them. Each of @READS reads into a
+ * page of such memory, from where the page cache has nothing.
+ */
+#define READS	20
+#define TARGET	(DATA + 0x20000)
+#define READ_LEN 3584
+#define SLOW_MAX 16		/* of a queue: WAITING_MAX of the module */
+
+static uint64_t read_sector(int i)
+{
+	return i * (SECTORS / READS / 8 * 8);
+}
+
+static int watch_target(struct vm *vm)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)at(vm, TARGET), READS * 4096 }, .mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || madvise(at(vm, TARGET), READS * 4096, MADV_DONTNEED) ||
+	    ioctl(fd, UFFDIO_REGISTER, &reg))
+		die("userfaultfd: %s", strerror(errno));
+	return fd;
+}
+
+/* The pages that are waited for, up to @max or until none comes for a while. */
+static int waited_for(int fd, uint64_t *pages, int max)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct uffd_msg msg;
+	int n = 0;
+
+	while (n < max && poll(&p, 1, 1000) == 1)
+		if (read(fd, &msg, sizeof(msg)) == sizeof(msg) && msg.event == UFFD_EVENT_PAGEFAULT)
+			pages[n++] = msg.arg.pagefault.address & -4096UL;
+	return n;
+}
+
+static void give(int fd, const uint64_t *pages, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct uffdio_zeropage zero = { .range = { pages[i], 4096 } };
+
+		if (ioctl(fd, UFFDIO_ZEROPAGE, &zero) && errno != EEXIST)
+			die("UFFDIO_ZEROPAGE: %s", strerror(errno));
+	}
+}
+
+/* Puts READS reads on the ring, @offset into their pages; returns how many of them wait at the same time. */
+static int reads_at_once(struct virtio *v, int file, uint32_t offset, uint64_t *pages, int fd)
+{
+	fsync(file);
+	ioctl(file, BLKFLSBUF, 0);
+	posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+	for (int i = 0; i < READS; i++)
+		put(v, i, VIRTIO_BLK_T_IN, read_sector(i), TARGET + i * 4096 + offset, READ_LEN);
+	virtio_kick(v, 0);
+	return waited_for(fd, pages, READS);
+}
+
+/* Gives all the memory they want, until all have come back. */
+static int let_come(struct virtio *v, int fd, uint64_t *pages, int n)
+{
+	uint32_t id, len;
+	int back = 0;
+
+	for (int i = 0; i < 30 && back < READS; i++) {
+		give(fd, pages, n);
+		while (ring_collect(&v->ring[0], &id, &len))
+			back++;
+		n = back < READS ? waited_for(fd, pages, 1) : 0;
+	}
+	return back;
+}
+
+/*
+ * Those of a disk with O_DIRECT wait for certain, since they are not aligned; those of one without do if the disk is not so
+ * quick that it has them before the queue has looked twice.
+ */
+TEST_F(block, reads_that_wait_are_under_way_together)
+{
+	static uint8_t page[4096] __attribute__((aligned(4096)));
+	uint32_t offset = variant->flags & O_DIRECT ? 4 : 0, id, len;
+	uint64_t pages[READS];
+	int fd, n = 0;
+
+	if (!variant->disk)
+		SKIP(return, "its data are in memory");
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (int i = 0; i < READS; i++) {
+		pattern(at(self->vm, DATA), 4096, i);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, read_sector(i), DATA, 4096));
+	}
+	for (int tries = 0; tries < 5 && n != SLOW_MAX; tries++) {
+		fd = watch_target(self->vm);
+		n = reads_at_once(&self->v, self->file, offset, pages, fd);
+		if (n == SLOW_MAX) {
+			/* The queue is served all the same. */
+			put(&self->v, READS, VIRTIO_BLK_T_GET_ID, 0, DATA, 20);
+			virtio_kick(&self->v, 0);
+			for (int i = 0; i < 2000 && *at(self->vm, STATUS + READS) == UNTOUCHED; i++)
+				usleep(1000);
+			EXPECT_EQ(VIRTIO_BLK_S_OK, *at(self->vm, STATUS + READS));
+			EXPECT_TRUE(ring_collect(&self->v.ring[0], &id, &len));
+		}
+		ASSERT_EQ(READS, let_come(&self->v, fd, pages, n));
+		close(fd);
+	}
+	for (int i = 0; i < READS; i++) {
+		ASSERT_EQ(VIRTIO_BLK_S_OK, *at(self->vm, STATUS + i));
+		ASSERT_EQ(4096, pread(self->file, page, 4096, read_sector(i) * 512));
+		ASSERT_EQ(0, memcmp(page, at(self->vm, TARGET + i * 4096 + offset), READ_LEN));
+	}
+	if (n != SLOW_MAX && !offset)
+		SKIP(return, "the disk is as quick as memory");
+	EXPECT_EQ(SLOW_MAX, n);
+}
+
+TEST_F(block, a_serial_file_has_one_request_at_a_time)
+{
+	struct virtio_blk_config c;
+	uint64_t pages[READS];
+	int fd, n;
+
+	self->back.flags |= KILN_BLOCK_SERIAL;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	c = config(&self->v);
+	EXPECT_EQ(SECTORS, c.capacity);
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	for (int i = 0; i < READS; i++) {
+		pattern(at(self->vm, DATA), 4096, i);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, read_sector(i), DATA, 4096));
+	}
+	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_FLUSH, 0, 0, 0));
+	fd = watch_target(self->vm);
+	n = reads_at_once(&self->v, self->file, 0, pages, fd);
+	EXPECT_EQ(1, n);
+	ASSERT_EQ(READS, let_come(&self->v, fd, pages, n));
+	close(fd);
+	for (int i = 0; i < READS; i++) {
+		pattern(at(self->vm, DATA), 4096, i);
+		ASSERT_EQ(VIRTIO_BLK_S_OK, *at(self->vm, STATUS + i));
+		ASSERT_EQ(0, memcmp(at(self->vm, DATA), at(self->vm, TARGET + i * 4096), READ_LEN));
 	}
 }
 
@@ -584,7 +800,7 @@ TEST(back_ends_are_checked)
 		struct kiln_virtio_block back;
 		int error;
 	} bad[] = {
-		{ { .flags = 4 }, -EINVAL },
+		{ { .flags = 8 }, -EINVAL },
 		{ { .reserved = { [4] = 1 } }, -EINVAL },
 		{ { .block_size = 256 }, -EINVAL },
 		{ { .block_size = 768 }, -EINVAL },

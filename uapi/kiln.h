@@ -273,6 +273,8 @@ struct kiln_virtio_broken {
 #define KILN_BLOCK_RO		0x1	/* VIRTIO_BLK_F_RO */
 /* A volatile cache, which the guest flushes; else a write done is durable. */
 #define KILN_BLOCK_WRITEBACK	0x2
+/* One request at a time goes to @fd, whose server cannot do with several. */
+#define KILN_BLOCK_SERIAL	0x4
 
 /**
  * struct kiln_virtio_block - back end of a block device

@@ -59,12 +59,14 @@ unfinished_suite() {
 	awk '/^### suite / { suite = $3 } /^### status / { suite = "" } END { print suite }'
 }
 
-# run_suites_once SUITES MACHINE-OPTION...
+# run_suites_once SUITES MACHINE-OPTION...: with a disk where the machine's kernel has a driver for it.
 run_suites_once() {
 	local suites=$1
 	shift
 	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the list is words
-	"$LAB/vm" "$@" -- sh -c '
+	"$LAB/vm" "$@" --disk "$(scratch_disk)" -- sh -c '
+		for module in virtio_pci virtio_blk ata_piix sd_mod; do modprobe -q $module; done
+		for disk in /dev/vda /dev/sda; do [ ! -b $disk ] || export KILN_TEST_DISK=$disk; done
 		echo 32 >/proc/sys/vm/nr_hugepages
 		for suite; do
 			echo "### suite $suite"

@@ -271,3 +271,10 @@ summary() {
 			exit n["fail"] > 0 || n["pass"] == 0
 		}'
 }
+
+# scratch_disk: prints the path of an empty disk of 8 MiB for lab/vm --disk, which writes nothing to it.
+scratch_disk() {
+	mkdir -p "$BUILD/lab"
+	truncate -s 8M "$BUILD/lab/scratch.img"
+	echo "$BUILD/lab/scratch.img"
+}

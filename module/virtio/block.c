@@ -5,17 +5,25 @@
  * Reads and writes go to the file with a completion, so that a vCPU's own
  * thread can submit them without waiting: O_DIRECT comes back from the host's
  * block layer, what is in the page cache is done at once. What would make that
- * thread wait is refused by the file (IOCB_NOWAIT) and made again by the
- * queue's worker, which may wait. Flushes, discards and zeroes touch no guest
- * memory but for their status, and go to threads of their own.
+ * thread wait is refused by the file (IOCB_NOWAIT) and goes to a workqueue, as
+ * do flushes, discards and zeroes: several of a queue are under way at once,
+ * up to WAITING_MAX, and neither the vCPU nor the queue's worker waits with
+ * them. Only writes that stay in the page cache are made by the worker, since
+ * most file systems refuse all of these, and few have to wait.
+ *
+ * What O_DIRECT cannot do with the guest's buffers, as they are not aligned,
+ * is done by way of the page cache, which the kernel keeps in step.
  *
  * A request in flight pins the pages of its data, the host's block layer does;
  * its status byte is written through the guest's mapping when it is over.
  */
 #include <linux/blkdev.h>
 #include <linux/cred.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kthread.h>
+#include <linux/list.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
@@ -27,11 +35,14 @@
 
 /* Pieces that are remembered without an allocation. */
 #define FEW_PIECES	4
+/* Requests of a queue that wait at the same time, each in a thread. */
+#define WAITING_MAX	16
 
 /**
  * struct request - a request in flight
  * @node: in queue->done
  * @next: in pool.free
+ * @list: in pool.backlog
  * @queue: [c]
  * @chain: what is to be given back
  * @status: where the status byte goes, an address of the owner's
@@ -41,6 +52,8 @@
  * @len: how much, bytes
  * @done: how much of that is done
  * @result: bytes or an errno, when it came back
+ * @waits: one of pool.nr_waiting
+ * @cached: by the page cache, though the file has O_DIRECT
  * @skip: bytes of the pieces before the data
  * @nr_pieces: pieces in @pieces, 0 if they were not kept
  * @pieces: of the side with the data; @few or allocated
@@ -52,6 +65,7 @@ struct request {
 	union {
 		struct llist_node node;
 		struct request *next;
+		struct list_head list;
 	};
 	struct kiln_queue *queue;
 	struct kiln_vring_chain chain;
@@ -62,6 +76,8 @@ struct request {
 	u64 len;
 	u64 done;
 	long result;
+	bool waits;
+	bool cached;
 	u32 skip;
 	u32 nr_pieces;
 	struct iovec *pieces;
@@ -74,11 +90,17 @@ struct request {
  * struct pool - the requests of a queue
  * @nr: as many as the ring has descriptors
  * @free: those not in flight
+ * @nr_waiting: those that the workqueue has
+ * @backlog: those that it gets when others are done
  * @requests: all
+ *
+ * queue->lock.
  */
 struct pool {
 	u32 nr;
 	struct request *free;
+	u32 nr_waiting;
+	struct list_head backlog;
 	struct request requests[];
 };
 
@@ -97,6 +119,16 @@ static bool is_write(const struct request *req)
 static bool by_worker(const struct kiln_queue *queue)
 {
 	return current == queue->worker.task;
+}
+
+static bool is_serial(const struct block *block)
+{
+	return block->args.flags & KILN_BLOCK_SERIAL;
+}
+
+static bool is_transfer(const struct request *req)
+{
+	return req->type == VIRTIO_BLK_T_IN || is_write(req);
 }
 
 /* ------------------------------------------------------------ the end of it */
@@ -152,10 +184,17 @@ static void came_back(struct kiocb *iocb, long result)
 	kiln_queue_done(req->queue, &req->node);
 }
 
+/* A write that is not over before it is on the medium. */
+static bool is_durable(const struct request *req)
+{
+	return is_write(req) && !kiln_block_writeback(req->queue->dev);
+}
+
 static ssize_t transfer(struct request *req, const struct iovec *pieces,
 			u32 nr, bool nowait)
 {
-	struct file *file = block_of(req)->file;
+	const struct block *block = block_of(req);
+	struct file *file = block->file;
 	const struct cred *cred;
 	struct iov_iter iter;
 	ssize_t r;
@@ -165,12 +204,15 @@ static ssize_t transfer(struct request *req, const struct iovec *pieces,
 	iov_iter_advance(&iter, req->skip + req->done);
 	init_sync_kiocb(&req->iocb, file);
 	req->iocb.ki_pos = req->pos + req->done;
-	req->iocb.ki_complete = came_back;
+	if (!is_serial(block))
+		req->iocb.ki_complete = came_back;
 	/* Flags of the file may be changed by whoever else has it. */
 	req->iocb.ki_flags &= ~IOCB_APPEND;
 	if (nowait)
 		req->iocb.ki_flags |= IOCB_NOWAIT;
-	if (is_write(req) && !kiln_block_writeback(req->queue->dev))
+	if (req->cached)
+		req->iocb.ki_flags &= ~IOCB_DIRECT;
+	if (is_durable(req))
 		req->iocb.ki_flags |= IOCB_DSYNC;
 	cred = override_creds(file->f_cred);
 	if (is_write(req))
@@ -181,6 +223,130 @@ static ssize_t transfer(struct request *req, const struct iovec *pieces,
 	return r;
 }
 
+/* O_DIRECT says so of buffers and places that are not aligned. */
+static bool misaligned(const struct request *req, long result)
+{
+	return result == -EINVAL && block_of(req)->direct && !req->cached;
+}
+
+/* May wait. Context: in the VM's mm; the request is nobody else's. */
+static ssize_t transfer_waiting(struct request *req,
+				const struct iovec *pieces, u32 nr)
+{
+	struct block *block = block_of(req);
+	bool serial = is_serial(block);
+	ssize_t r;
+
+	if (serial)
+		mutex_lock(&block->serial);
+	r = transfer(req, pieces, nr, false);
+	if (unlikely(misaligned(req, r))) {
+		req->cached = true;
+		r = transfer(req, pieces, nr, false);
+	}
+	/* What is to come back may be over, and all else with it; serial is not. */
+	if (serial)
+		mutex_unlock(&block->serial);
+	return r;
+}
+
+/* -------------------------------------------------------------- what waits */
+
+static ssize_t transfer_in_mm(struct request *req)
+{
+	struct mm_struct *mm = req->queue->worker.mm;
+	struct file *file;
+	ssize_t r;
+
+	if (!mmget_not_zero(mm))
+		return -EIO;
+	/* The device may be gone before the call has left the file system. */
+	file = get_file(block_of(req)->file);
+	kthread_use_mm(mm);
+	r = transfer_waiting(req, req->pieces, req->nr_pieces);
+	kthread_unuse_mm(mm);
+	fput(file);
+	mmput_async(mm);
+	return r;
+}
+
+static long perform(struct request *req)
+{
+	struct kiln_virtio *dev = req->queue->dev;
+
+	switch (req->type) {
+	case VIRTIO_BLK_T_FLUSH:
+		return kiln_block_flush(dev);
+	case VIRTIO_BLK_T_DISCARD:
+		return kiln_block_discard(dev, req->pos, req->len);
+	default:
+		return kiln_block_zeroes(dev, req->pos, req->len, req->unmap);
+	}
+}
+
+static long perform_as_opener(struct request *req)
+{
+	struct block *block = block_of(req);
+	const struct cred *cred = override_creds(block->file->f_cred);
+	long r;
+
+	if (is_serial(block))
+		mutex_lock(&block->serial);
+	r = perform(req);
+	if (is_serial(block))
+		mutex_unlock(&block->serial);
+	revert_creds(cred);
+	return r;
+}
+
+static void wait_work(struct work_struct *work)
+{
+	struct request *req = container_of(work, struct request, work);
+	long r = is_transfer(req) ? transfer_in_mm(req) : perform_as_opener(req);
+
+	/* One that is to come back may be over already. */
+	if (r == -EIOCBQUEUED)
+		return;
+	req->result = r;
+	kiln_queue_done(req->queue, &req->node);
+}
+
+static u32 waiting_max(const struct request *req)
+{
+	return is_serial(block_of(req)) ? 1 : WAITING_MAX;
+}
+
+/* Context: queue->lock, as all of this. */
+static void start_waiting(struct request *req)
+{
+	struct pool *pool = req->queue->priv;
+
+	if (pool->nr_waiting == waiting_max(req)) {
+		list_add_tail(&req->list, &pool->backlog);
+		return;
+	}
+	pool->nr_waiting++;
+	req->waits = true;
+	INIT_WORK(&req->work, wait_work);
+	queue_work(waiting, &req->work);
+}
+
+static void stopped_waiting(struct request *req)
+{
+	struct pool *pool = req->queue->priv;
+	struct request *next;
+
+	req->waits = false;
+	pool->nr_waiting--;
+	next = list_first_entry_or_null(&pool->backlog, struct request, list);
+	if (!next)
+		return;
+	list_del(&next->list);
+	start_waiting(next);
+}
+
+/* ---------------------------------------------------------- and comes back */
+
 /* Could it be that only waiting was not allowed, or that it did not fit? */
 static bool try_again(const struct request *req, long result)
 {
@@ -190,19 +356,44 @@ static bool try_again(const struct request *req, long result)
 	       (result > 0 && req->done < req->len);
 }
 
-/* Bytes or an errno: either is the end, or the worker goes on from there. */
+/* Is it to be made by the worker, which does not expect to wait? */
+static bool is_copy(const struct request *req)
+{
+	return is_write(req) && !block_of(req)->direct && !is_durable(req);
+}
+
+/* True if it goes on from where it came to. */
+static bool goes_on(struct request *req, long result)
+{
+	struct kiln_queue *queue = req->queue;
+
+	if (!queue->running || !req->nr_pieces)
+		return false;
+	if (misaligned(req, result))
+		req->cached = true;
+	else if (!try_again(req, result))
+		return false;
+	if (!is_copy(req)) {
+		start_waiting(req);
+		return true;
+	}
+	if (by_worker(queue))
+		return false;
+	req->result = -EAGAIN;
+	llist_add(&req->node, &queue->done);
+	return true;
+}
+
+/* Bytes or an errno: either is the end, or it goes on from there. */
 static void arrived(struct request *req, long result)
 {
 	struct kiln_queue *queue = req->queue;
 
 	if (result > 0)
 		req->done += result;
+	if (goes_on(req, result))
+		return;
 	if (queue->running && try_again(req, result)) {
-		if (!by_worker(queue)) {
-			req->result = -EAGAIN;
-			llist_add(&req->node, &queue->done);
-			return;
-		}
 		result = transfer(req, req->pieces, req->nr_pieces, false);
 		if (result == -EIOCBQUEUED)
 			return;
@@ -215,7 +406,7 @@ static void arrived(struct request *req, long result)
 	give_back(req, status_of(req, result));
 }
 
-/* They are needed again should the file refuse to wait, and for a dirty log. */
+/* They are needed again should it have to wait, and for a dirty log. */
 static bool keep_pieces(struct request *req, const struct iovec *pieces, u32 nr,
 			gfp_t gfp)
 {
@@ -234,78 +425,93 @@ static bool inside(const struct block *block, u64 sector, u64 sectors)
 	return sector <= block->sectors && sectors <= block->sectors - sector;
 }
 
-/* Return false to have the chain served by the worker. */
-static bool read_write(struct request *req, u64 sector)
+static bool can_refuse(const struct block *block)
+{
+	return block->file->f_mode & FMODE_NOWAIT;
+}
+
+/* Will each request wait, as far as one can know? */
+static bool always_waits(const struct block *block)
+{
+	return is_serial(block) || (!can_refuse(block) && !block->direct &&
+				    !block->in_memory);
+}
+
+/* What the file allows, of a request whose pieces were kept. */
+static void begin(struct request *req)
+{
+	const struct block *block = block_of(req);
+	ssize_t r;
+
+	if (always_waits(block)) {
+		start_waiting(req);
+		return;
+	}
+	r = transfer(req, req->pieces, req->nr_pieces, can_refuse(block));
+	if (r != -EIOCBQUEUED)
+		arrived(req, r);
+}
+
+/* False: this is no request. */
+static bool measure(struct request *req, u64 sector)
 {
 	const struct kiln_vring_chain *chain = &req->chain;
-	const struct iovec *pieces = chain->iov;
 	struct block *block = block_of(req);
-	bool nowait = !by_worker(req->queue);
-	u32 nr = chain->nr_out;
-	ssize_t r;
 
 	if (is_write(req)) {
 		req->skip = sizeof(struct virtio_blk_outhdr);
 		req->len = chain->out_len - req->skip;
 	} else {
-		pieces += chain->nr_out;
-		nr = chain->nr_in;
 		req->skip = 0;
 		req->len = chain->in_len - 1;
 	}
 	if (req->len % BLOCK_SECTOR || req->len > MAX_RW_COUNT ||
 	    !inside(block, sector, req->len >> BLOCK_SECTOR_SHIFT) ||
-	    (is_write(req) && block->args.flags & KILN_BLOCK_RO)) {
+	    (is_write(req) && block->args.flags & KILN_BLOCK_RO))
+		return false;
+	req->pos = sector << BLOCK_SECTOR_SHIFT;
+	req->done = 0;
+	req->cached = false;
+	return true;
+}
+
+/* Return false to have the chain served by the worker. */
+static bool read_write(struct request *req, u64 sector)
+{
+	const struct kiln_vring_chain *chain = &req->chain;
+	const struct iovec *pieces = chain->iov;
+	u32 nr = chain->nr_out;
+	bool kept;
+	ssize_t r;
+
+	if (!measure(req, sector)) {
 		give_back(req, VIRTIO_BLK_S_IOERR);
 		return true;
 	}
-	req->pos = sector << BLOCK_SECTOR_SHIFT;
-	req->done = 0;
-	if (nowait) {
-		if (!keep_pieces(req, pieces, nr,
-				 GFP_KERNEL_ACCOUNT | __GFP_NOWARN))
-			return false;
-	} else if (!is_write(req) && kiln_mmu_logging(&req->queue->dev->vm->mmu)) {
-		keep_pieces(req, pieces, nr, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	if (!is_write(req)) {
+		pieces += chain->nr_out;
+		nr = chain->nr_in;
 	}
-	kiln_limit_charge(&block->bps, req->len);
-	r = transfer(req, pieces, nr, nowait);
+	kept = keep_pieces(req, pieces, nr, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!kept && !by_worker(req->queue))
+		return false;
+	if (!kept && !is_write(req) &&
+	    kiln_mmu_logging(&req->queue->dev->vm->mmu))
+		kept = keep_pieces(req, pieces, nr,
+				   GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	kiln_limit_charge(&block_of(req)->bps, req->len);
+	if (kept) {
+		begin(req);
+		return true;
+	}
+	/* Without memory, without haste. */
+	r = transfer_waiting(req, pieces, nr);
 	if (r != -EIOCBQUEUED)
 		arrived(req, r);
 	return true;
 }
 
-/* ---------------------------------------------------------- what waits */
-
-static long wait_for(struct request *req)
-{
-	struct kiln_virtio *dev = req->queue->dev;
-
-	switch (req->type) {
-	case VIRTIO_BLK_T_FLUSH:
-		return kiln_block_flush(dev);
-	case VIRTIO_BLK_T_DISCARD:
-		return kiln_block_discard(dev, req->pos, req->len);
-	default:
-		return kiln_block_zeroes(dev, req->pos, req->len, req->unmap);
-	}
-}
-
-static void wait_work(struct work_struct *work)
-{
-	struct request *req = container_of(work, struct request, work);
-	const struct cred *cred = override_creds(block_of(req)->file->f_cred);
-
-	req->result = wait_for(req);
-	revert_creds(cred);
-	kiln_queue_done(req->queue, &req->node);
-}
-
-static void start_waiting(struct request *req)
-{
-	INIT_WORK(&req->work, wait_work);
-	queue_work(waiting, &req->work);
-}
+/* ------------------------------------------------------------------ ranges */
 
 /* §5.2.6.1: one range, as the configuration says. Return a status. */
 static u8 take_range(struct request *req, struct iov_iter *out)
@@ -382,6 +588,7 @@ static struct request *new_request(struct kiln_queue *queue,
 	req->chain = *chain;
 	req->status = last->iov_base + last->iov_len - 1;
 	req->iocb.ki_flags = 0;
+	req->waits = false;
 	return req;
 }
 
@@ -483,7 +690,9 @@ static void block_complete(struct kiln_queue *queue, struct llist_node *list)
 	struct request *req, *next;
 
 	llist_for_each_entry_safe(req, next, list, node) {
-		if (req->type == VIRTIO_BLK_T_IN || is_write(req))
+		if (req->waits)
+			stopped_waiting(req);
+		if (is_transfer(req))
 			arrived(req, req->result);
 		else
 			give_back(req, status_of(req, req->result));
@@ -500,6 +709,7 @@ static int block_create(struct kiln_virtio *dev)
 		return -ENOMEM;
 	kiln_limit_init(&block->iops);
 	kiln_limit_init(&block->bps);
+	mutex_init(&block->serial);
 	dev->priv = block;
 	return 0;
 }
@@ -530,6 +740,7 @@ static struct pool *make_pool(struct kiln_queue *queue, u32 nr)
 	if (!pool)
 		return NULL;
 	pool->nr = nr;
+	INIT_LIST_HEAD(&pool->backlog);
 	for (i = 0; i < nr; i++) {
 		pool->requests[i].queue = queue;
 		pool->requests[i].next = pool->free;
@@ -550,7 +761,7 @@ static int block_start_queue(struct kiln_queue *queue)
 		kvfree(queue->priv);
 		queue->priv = pool;
 	}
-	WRITE_ONCE(queue->inline_ok, !!(block->file->f_mode & FMODE_NOWAIT));
+	WRITE_ONCE(queue->inline_ok, can_refuse(block) || always_waits(block));
 	return 0;
 }
 
@@ -576,7 +787,8 @@ static long block_ioctl(struct kiln_virtio *dev, unsigned int cmd,
 
 int kiln_virtio_setup(void)
 {
-	waiting = alloc_workqueue("kiln-block", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	waiting = alloc_workqueue("kiln-block", WQ_UNBOUND | WQ_MEM_RECLAIM,
+				  WQ_UNBOUND_MAX_ACTIVE);
 	return waiting ? 0 : -ENOMEM;
 }
 

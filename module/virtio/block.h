@@ -6,6 +6,7 @@
 #ifndef KILN_VIRTIO_BLOCK_H
 #define KILN_VIRTIO_BLOCK_H
 
+#include <linux/mutex.h>
 #include <linux/virtio_blk.h>
 
 #include "private.h"
@@ -29,6 +30,8 @@
  * @sectors: [d] capacity; constant while at work
  * @can_discard: [d] there is a way to give space back and to write zeroes
  * @direct: [d] opened with O_DIRECT
+ * @in_memory: [d] what is read and written is there, no device has to be asked
+ * @serial: KILN_BLOCK_SERIAL: held while the file has a request
  * @iops: requests
  * @bps: bytes
  *
@@ -40,6 +43,8 @@ struct block {
 	u64 sectors;
 	bool can_discard;
 	bool direct;
+	bool in_memory;
+	struct mutex serial;		/* one request of the file */
 	struct kiln_limit iops;
 	struct kiln_limit bps;
 };

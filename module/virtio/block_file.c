@@ -10,6 +10,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/log2.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -18,7 +19,7 @@
 #include "../compat.h"
 #include "block.h"
 
-#define FLAGS	(KILN_BLOCK_RO | KILN_BLOCK_WRITEBACK)
+#define FLAGS	(KILN_BLOCK_RO | KILN_BLOCK_WRITEBACK | KILN_BLOCK_SERIAL)
 
 #define BLOCK_SIZE_MAX	4096
 /* 65,535 of the smallest blocks is what the configuration can tell. */
@@ -107,6 +108,13 @@ static bool can_discard(const struct file *file)
 	if (S_ISBLK(inode->i_mode))
 		return bdev_write_zeroes_sectors(I_BDEV(inode));
 	return file->f_op->fallocate;
+}
+
+static bool in_memory(const struct file *file)
+{
+	unsigned long magic = host_inode(file)->i_sb->s_magic;
+
+	return magic == TMPFS_MAGIC || magic == RAMFS_MAGIC;
 }
 
 static int check_file(const struct file *file, u32 flags)
@@ -220,6 +228,7 @@ static void install(struct kiln_virtio *dev, struct file *file,
 		block->sectors = args->sectors;
 		block->can_discard = can_discard(file);
 		block->direct = file->f_flags & O_DIRECT;
+		block->in_memory = in_memory(file);
 	}
 	set_limits(block, args);
 	fill_config(dev);

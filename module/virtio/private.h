@@ -9,6 +9,7 @@
  *   vm->virtio.lock      list of devices; held while memory slots change
  *   queue->lock          serving a queue; guest memory is touched under it
  *   tap->lock            packets taken from a tap (net.h)
+ *   block->serial        a request of a file that takes one at a time (block.h)
  *   dev->state_lock      status and cause
  *   signal->lock         where an interrupt goes
  *   limit->lock          a token bucket; IRQs on
@@ -112,6 +113,10 @@ void kiln_limit_set(struct kiln_limit *limit, u64 rate);
 /* How long until a request may begin, ns; 0: now. */
 u64 kiln_limit_delay(struct kiln_limit *limit);
 void kiln_limit_charge(struct kiln_limit *limit, u64 units);
+
+/* The same at @now, CLOCK_MONOTONIC ns. */
+void kiln_limit_set_at(struct kiln_limit *limit, u64 rate, u64 now);
+u64 kiln_limit_delay_at(struct kiln_limit *limit, u64 now);
 
 /* ---------------------------------------------------------------- workers */
 
