@@ -12,6 +12,7 @@
 #include "mmu/gwalk_test.h"
 #include "mmu/mmu_test.h"
 #include "svm/svm_test.h"
+#include "virtio/limit_test.h"
 #include "virtio/vring_suites.h"
 
 kunit_test_suites(&cpuid_suite, &msr_suite, &clock_suite, &state_suite,
@@ -24,7 +25,7 @@ kunit_test_suites(&cpuid_suite, &msr_suite, &clock_suite, &state_suite,
 		  &lapic_suite, &lapic_ipi_suite, &ioapic_suite, &pic_suite,
 		  &pit_suite, &routing_suite, &bus_suite,
 		  &vring_suite, &vring_split_suite, &vring_packed_suite,
-		  &vring_model_suite, &vring_access_suite);
+		  &vring_model_suite, &vring_access_suite, &limit_suite);
 
 MODULE_DESCRIPTION("KUnit suites of kiln");
 MODULE_LICENSE("GPL");
