@@ -174,7 +174,7 @@ static const struct opt options[] = {
 	{ "memory", "SIZE", "memory, like 512M or 1G (default 512M)", set_memory },
 	{ "console", "[DEVICE:]WHERE", "serial (default) or virtio, to stdio, pty, socket:PATH,\n"
 	  "                             file:PATH, null", set_console },
-	{ "disk", "PATH[,WORD]...", "a raw file or block device as virtio disk; may be repeated",
+	{ "disk", "PATH[,WORD]...", "an image or a block device as virtio disk; may be repeated",
 	  set_disk },
 	{ "net", "tap[=NAME][,WORD]...", "a virtio network card on a tap of the host; may be repeated",
 	  set_net },
@@ -199,6 +199,7 @@ void cmd_run_help(FILE *out)
 	opts_print(options, out);
 	fprintf(out, "\nWords after a disk's path:\n"
 		     "  ro                     read-only\n"
+		     "  format=FORMAT          raw, qcow2, vmdk, vdi, vhdx ... (default: by the file's name)\n"
 		     "  cache=none|writeback   past the host's page cache, or through it (default)\n"
 		     "  queues=N               request queues, 1 to 16 (default 1)\n"
 		     "  id=TEXT                serial number, up to 20 bytes\n"

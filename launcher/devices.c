@@ -80,7 +80,7 @@ static int attach(struct context *context, struct virtio *virtio, uint32_t type)
 static int add_disk(struct context *context, unsigned int number)
 {
 	const struct disk_config *disk = &context->devices->config->disks[number];
-	int err, *fd = &context->devices->disk_fds[number];
+	int err, *fd = &context->devices->disks[number].fd;
 	struct kiln_virtio_block block;
 	struct virtio *virtio;
 	char name[256];
@@ -241,7 +241,7 @@ void devices_init(struct devices *devices, const struct devices_config *config)
 	devices->config = config;
 	vconsole_init(&devices->vconsole);
 	for (unsigned int i = 0; i < DISKS_MAX; i++)
-		devices->disk_fds[i] = -1;
+		disk_init(&devices->disks[i]);
 	for (unsigned int i = 0; i < NETS_MAX; i++)
 		net_tap_init(&devices->taps[i]);
 }
@@ -250,7 +250,7 @@ int devices_open(struct devices *devices, const char *name)
 {
 	const struct devices_config *config = devices->config;
 
-	if (disks_open(config->disks, config->nr_disks, devices->disk_fds))
+	if (disks_open(config->disks, config->nr_disks, devices->disks))
 		return -1;
 	for (unsigned int i = 0; i < config->nr_nets; i++)
 		if (net_open(&config->nets[i], name, i, &devices->taps[i]))
@@ -287,9 +287,6 @@ void devices_close(struct devices *devices)
 	vconsole_close(&devices->vconsole);
 	for (unsigned int i = 0; i < NETS_MAX; i++)
 		net_tap_close(&devices->taps[i]);
-	for (unsigned int i = 0; i < DISKS_MAX; i++) {
-		if (devices->disk_fds[i] >= 0)
-			close(devices->disk_fds[i]);
-		devices->disk_fds[i] = -1;
-	}
+	for (unsigned int i = 0; i < DISKS_MAX; i++)
+		disk_close(&devices->disks[i]);
 }

@@ -27,7 +27,7 @@ struct devices_config {
 
 struct devices {
 	const struct devices_config *config;
-	int disk_fds[DISKS_MAX];
+	struct disk disks[DISKS_MAX];
 	struct net_tap taps[NETS_MAX];
 	struct virtio *list[PCI_SLOTS];
 	unsigned int count;

@@ -25,6 +25,16 @@ static int set_ro(struct disk_config *disk, const char *value)
 	return 0;
 }
 
+static int set_format(struct disk_config *disk, const char *value)
+{
+	disk->said = true;
+	disk->format = disk_format_named(value);
+	if (!disk->format && strcmp(value, "raw"))
+		return error_set("--disk %s: format=%s is unknown; give raw, " DISK_FORMAT_NAMES,
+				 disk->path, value);
+	return 0;
+}
+
 static int set_cache(struct disk_config *disk, const char *value)
 {
 	if (strcmp(value, "none") && strcmp(value, "writeback"))
@@ -73,8 +83,9 @@ static const struct {
 	bool has_value;
 	int (*set)(struct disk_config *disk, const char *value);
 } words[] = {
-	{ "ro", false, set_ro },	 { "cache", true, set_cache }, { "queues", true, set_queues },
-	{ "id", true, set_id },		 { "iops", true, set_iops },   { "bps", true, set_bps },
+	{ "ro", false, set_ro },	 { "format", true, set_format }, { "cache", true, set_cache },
+	{ "queues", true, set_queues },	 { "id", true, set_id },	 { "iops", true, set_iops },
+	{ "bps", true, set_bps },
 };
 
 static int take_word(struct disk_config *disk, char *word)
@@ -86,7 +97,7 @@ static int take_word(struct disk_config *disk, char *word)
 	for (unsigned int i = 0; i < ARRAY_SIZE(words); i++)
 		if (!strcmp(word, words[i].name) && words[i].has_value == !!equals)
 			return words[i].set(disk, equals ? equals + 1 : "");
-	return error_set("--disk %s: %s%s is unknown; give ro, cache=, queues=, id=, iops= or bps=, and a comma in the path twice",
+	return error_set("--disk %s: %s%s is unknown; give ro, format=, cache=, queues=, id=, iops= or bps=, and a comma in the path twice",
 			 disk->path, word, equals ? "=" : "");
 }
 
@@ -128,10 +139,12 @@ int disk_parse(struct disk_config *disk, const char *text, unsigned int number)
 	if (*disk->path)
 		ret = take_words(disk, rest);
 	else
-		ret = error_set("--disk %s: no path; give a raw image or a block device", text);
+		ret = error_set("--disk %s: no path; give an image or a block device", text);
 	free(copy);
 	if (ret)
 		disk_free(disk);
+	else if (!disk->said)
+		disk->format = disk_format_of_name(disk->path);
 	return ret;
 }
 
@@ -147,7 +160,7 @@ static int explain_open(const struct disk_config *disk, int err)
 {
 	switch (err) {
 	case ENOENT:
-		return error_set("--disk %s: not there; name an existing raw image or block device, `truncate -s 8G %s` makes one",
+		return error_set("--disk %s: not there; name an existing image or block device, `truncate -s 8G %s` makes one",
 				 disk->path, disk->path);
 	case EACCES:
 		return error_set("--disk %s: permission denied; see who may use it with ls -l%s", disk->path,
@@ -160,7 +173,7 @@ static int explain_open(const struct disk_config *disk, int err)
 					 disk->path);
 		/* fallthrough */
 	default:
-		return error_set("--disk %s: cannot be opened: %s; name a raw image or a block device",
+		return error_set("--disk %s: cannot be opened: %s; name an image or a block device",
 				 disk->path, strerror(err));
 	}
 }
@@ -196,21 +209,91 @@ static int take_lock(const struct disk_config *disk, int fd)
 			 disk->path);
 }
 
-static int open_one(const struct disk_config *disk, int *fd)
+static int open_path(const struct disk_config *config)
 {
-	int flags = (disk->read_only ? O_RDONLY : O_RDWR) | (disk->direct ? O_DIRECT : 0);
+	int flags = (config->read_only ? O_RDONLY : O_RDWR) | (config->direct ? O_DIRECT : 0);
+	int fd = open(config->path, flags | O_CLOEXEC | O_NONBLOCK);
+
+	return fd < 0 ? explain_open(config, errno) : fd;
+}
+
+/* With a descriptor of its own: O_DIRECT reads no few bytes. */
+static const struct disk_format *content_of(const struct disk_config *config)
+{
+	int fd = open(config->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	const struct disk_format *format;
+
+	if (fd < 0)
+		return NULL;
+	format = disk_format_of_content(fd);
+	close(fd);
+	return format;
+}
+
+/* What it was taken for may be a mistake of the user's, or the guest's doing. */
+static void hint_at_format(const struct disk_config *config)
+{
+	const struct disk_format *looks = config->said ? NULL : content_of(config);
+
+	if (looks)
+		fprintf(stderr, "kiln: --disk %s: is used as a raw disk, but begins like a %s image; say what it is, format=raw or format=%s\n",
+			config->path, disk_format_name(looks), disk_format_name(looks));
+}
+
+static int open_raw(const struct disk_config *config, struct disk *disk)
+{
+	disk->fd = open_path(config);
+	if (disk->fd < 0 || check_size(config, disk->fd))
+		return -1;
+	hint_at_format(config);
+	return 0;
+}
+
+static int check_format(const struct disk_config *config)
+{
+	const struct disk_format *looks = content_of(config);
+
+	if (looks == config->format)
+		return 0;
+	return error_set("--disk %s: is no %s image, it begins like %s; give format=%s",
+			 config->path, disk_format_name(config->format),
+			 looks ? disk_format_name(looks) : "none", looks ? disk_format_name(looks) : "raw");
+}
+
+/* The daemon locks the image; that it is opened here first is for the sentences. */
+static int open_image(const struct disk_config *config, bool device, struct disk *disk)
+{
+	struct storage_request request = {
+		.path = config->path,
+		.driver = disk_format_name(config->format),
+		.read_only = config->read_only,
+		.direct = config->direct,
+		.device = device,
+	};
+	int fd = open_path(config);
+
+	if (fd < 0)
+		return -1;
+	close(fd);
+	if (check_format(config))
+		return -1;
+	disk->fd = storage_start(&disk->storage, &request);
+	return disk->fd < 0 ? -1 : check_size(config, disk->fd);
+}
+
+static int open_one(const struct disk_config *config, struct disk *disk)
+{
 	struct stat st;
 
 	/* Looked at first: opening a FIFO or a tape does things. */
-	if (stat(disk->path, &st))
-		return explain_open(disk, errno);
+	if (stat(config->path, &st))
+		return explain_open(config, errno);
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return error_set("--disk %s: neither a file nor a block device; name a raw image or a block device",
-				 disk->path);
-	*fd = open(disk->path, flags | O_CLOEXEC | O_NONBLOCK);
-	if (*fd < 0)
-		return explain_open(disk, errno);
-	return check_size(disk, *fd);
+		return error_set("--disk %s: neither a file nor a block device; name an image or a block device",
+				 config->path);
+	if (config->format)
+		return open_image(config, S_ISBLK(st.st_mode), disk);
+	return open_raw(config, disk);
 }
 
 static bool same(int a, int b)
@@ -224,24 +307,39 @@ static bool same(int a, int b)
 	return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-static int check_once(const struct disk_config *disks, const int *fds, unsigned int count)
+static int check_once(const struct disk_config *configs, const struct disk *disks,
+		      unsigned int count)
 {
-	const struct disk_config *disk = &disks[count];
+	const struct disk_config *config = &configs[count];
 
 	for (unsigned int i = 0; i < count; i++)
-		if (same(fds[i], fds[count]) && !(disk->read_only && disks[i].read_only))
+		if (same(disks[i].fd, disks[count].fd) &&
+		    !(config->read_only && configs[i].read_only))
 			return error_set("--disk %s: given twice, and the guest may write it; give it once, or with ,ro each time",
-					 disk->path);
+					 config->path);
 	return 0;
 }
 
-int disks_open(const struct disk_config *disks, unsigned int count, int *fds)
+void disk_init(struct disk *disk)
+{
+	*disk = (struct disk){ .fd = -1 };
+}
+
+int disks_open(const struct disk_config *configs, unsigned int count, struct disk *disks)
 {
 	for (unsigned int i = 0; i < count; i++)
-		if (open_one(&disks[i], &fds[i]) || check_once(disks, fds, i) ||
-		    take_lock(&disks[i], fds[i]))
+		if (open_one(&configs[i], &disks[i]) || check_once(configs, disks, i) ||
+		    (!configs[i].format && take_lock(&configs[i], disks[i].fd)))
 			return -1;
 	return 0;
+}
+
+void disk_close(struct disk *disk)
+{
+	if (disk->fd >= 0)
+		close(disk->fd);
+	disk->fd = -1;
+	storage_stop(&disk->storage);
 }
 
 void disk_back_end(const struct disk_config *disk, int fd, struct kiln_virtio_block *block)
@@ -249,7 +347,8 @@ void disk_back_end(const struct disk_config *disk, int fd, struct kiln_virtio_bl
 	/* Both kinds of cache lose what was not flushed: of the host's memory, or of the drive's. */
 	*block = (struct kiln_virtio_block){
 		.fd = fd,
-		.flags = KILN_BLOCK_WRITEBACK | (disk->read_only ? KILN_BLOCK_RO : 0),
+		.flags = KILN_BLOCK_WRITEBACK | (disk->read_only ? KILN_BLOCK_RO : 0) |
+			 (disk->format ? KILN_BLOCK_SERIAL : 0),
 		.iops = disk->iops,
 		.bps = disk->bps,
 	};

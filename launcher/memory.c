@@ -77,6 +77,8 @@ int guest_memory_create(struct guest_memory *memory, uint64_t size)
 	memory->low_size = min_u64(size, LOW_RAM_MAX);
 	memory->high_size = size - memory->low_size;
 	wish_for_huge_pages(memory, size);
+	/* A helper (storage.h) would share it, and each write here copy a page. */
+	madvise(memory->base, size, MADV_DONTFORK);
 	return 0;
 }
 

@@ -15,6 +15,8 @@ done
 for cpu in $BACKENDS; do
 	check "launcher/disks-$cpu" "build/module-dev build/launcher" check_launcher_disks "$cpu"
 done
+# Between the launcher and the host: it is the same on any CPU.
+! has_backend amd || check launcher/images "build/module-stock build/launcher kernel/stock kernel/dev" check_launcher_images amd
 check launcher/devices-kvm "kernel/dev build/launcher" check_launcher_devices_kvm amd
 
 check_launcher_unit() {
@@ -87,9 +89,22 @@ check_launcher_devices_kvm() {
 check_launcher_disks() {
 	local dir log=$LOGS/${CHECK_NAME//\//.}.txt
 	dir=$(kernel_dir dev)
-	"$LAB/vm" --cpu "$1" --timeout 1200 --memory 1536 --add launcher/tests/disks:/t/disks \
+	"$LAB/vm" --cpu "$1" --timeout 1200 --memory 1536 --disk "$(scratch_disk)" --add launcher/tests/disks:/t/disks \
 		--add "$dir/vmlinux:/t/vmlinux" --add "$(devices_initrd):/t/initrd" -- sh /t/disks >"$log"
 	expect "disks on $1: guests end well" test $? = 0
 	cat "$log"
 	tap_results "disks on $1: " <"$log"
+}
+
+# check_launcher_images CPU: launcher/tests/images, on the kernel that has FUSE.
+check_launcher_images() {
+	local dir log=$LOGS/${CHECK_NAME//\//.}.txt
+	need storage
+	dir=$(kernel_dir dev)
+	"$LAB/vm" --cpu "$1" --kernel stock --timeout 2400 --memory 1536 --add launcher/tests/images:/t/images \
+		--add "$(command -v qemu-storage-daemon):/bin/qemu-storage-daemon" --add "$(command -v qemu-img):/bin/qemu-img" \
+		--add "$dir/vmlinux:/t/vmlinux" --add "$(devices_initrd):/t/initrd" -- sh /t/images >"$log"
+	expect "images: guests end well" test $? = 0
+	cat "$log"
+	tap_results "images: " <"$log"
 }

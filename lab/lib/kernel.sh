@@ -9,7 +9,7 @@
 # kernel_dir NAME prints that directory and makes it first if need be.
 
 # The modules a lab machine carries besides kiln.ko, with what they depend on.
-IMAGE_MODULES="kvm kvm-intel kvm-amd lkdtm msr virtio_pci virtio_blk ata_piix sd_mod loop ext4 crc32c_generic
+IMAGE_MODULES="kvm kvm-intel kvm-amd lkdtm msr virtio_pci virtio_blk ata_piix sd_mod loop ext4 crc32c_generic fuse
 	tun af_packet bridge vhost_net virtio_net veth crc32c_generic nf_tables nft_chain_nat nft_masq nft_ct brd"
 
 kernel_dir() {

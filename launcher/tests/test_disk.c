@@ -10,18 +10,18 @@
 #include "tap.h"
 
 static struct disk_config disks[2];
-static int fds[2];
 
 /* Opens what was parsed; closes and frees it again. */
 static int open_disks(unsigned int count)
 {
+	struct disk opened[2];
 	int ret;
 
-	fds[0] = fds[1] = -1;
-	ret = disks_open(disks, count, fds);
+	disk_init(&opened[0]);
+	disk_init(&opened[1]);
+	ret = disks_open(disks, count, opened);
 	for (unsigned int i = 0; i < count; i++) {
-		if (fds[i] >= 0)
-			close(fds[i]);
+		disk_close(&opened[i]);
 		disk_free(&disks[i]);
 	}
 	return ret;
@@ -173,6 +173,79 @@ static void the_back_end_is_told_all_of_it(void)
 	CHECK(!memcmp(block.id, "12345678901234567890", 20));
 }
 
+static bool format_is(const char *text, const char *name)
+{
+	bool ok = !disk_parse(&disks[0], text, 0);
+
+	ok = ok && (disks[0].format ? !strcmp(disk_format_name(disks[0].format), name) : !*name);
+	disk_free(&disks[0]);
+	return ok;
+}
+
+static void the_user_says_the_format_or_the_name_does(void)
+{
+	CHECK(format_is("a.img", "") && format_is("a.raw", "") && format_is("qcow2", ""));
+	CHECK(format_is(".qcow2", "") && format_is("a.qcow2/b", ""));
+	CHECK(format_is("a.qcow2", "qcow2") && format_is("/x/A.QCOW2,ro", "qcow2"));
+	CHECK(format_is("a.vmdk", "vmdk") && format_is("a.vdi", "vdi"));
+	CHECK(format_is("a.vhdx", "vhdx") && format_is("a.vhd", "vpc") && format_is("a.qed", "qed"));
+	CHECK(format_is("a.qcow2,format=raw", "") && format_is("a.img,format=vdi", "vdi"));
+	CHECK(disk_parse(&disks[0], "a.img,format=zip", 0));
+	CHECK_ERROR("format=zip is unknown; give raw, qcow2");
+}
+
+/* An image of two sectors that begins with @bytes at @offset. */
+static const char *beginning(unsigned int offset, const void *bytes, size_t len)
+{
+	uint8_t image_bytes[1024] = { 0 };
+
+	memcpy(image_bytes + offset, bytes, len);
+	return test_file(image_bytes, sizeof(image_bytes));
+}
+
+static bool looks_like(const char *path, const char *name)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	const struct disk_format *format = disk_format_of_content(fd);
+
+	close(fd);
+	return format ? !strcmp(disk_format_name(format), name) : !*name;
+}
+
+static void a_format_is_known_by_its_magic(void)
+{
+	CHECK(looks_like(image(1024), ""));
+	CHECK(looks_like(beginning(0, "QFI\xfb\0\0\0\3", 8), "qcow2"));
+	CHECK(looks_like(beginning(0, "QFI\xfb\0\0\0\2", 8), "qcow2"));
+	CHECK(looks_like(beginning(0, "QFI\xfb\0\0\0\1", 8), "qcow"));
+	CHECK(looks_like(beginning(0, "QFI\xfb\0\0\0\4", 8), ""));
+	CHECK(looks_like(beginning(0, "KDMV", 4), "vmdk"));
+	CHECK(looks_like(beginning(64, "\x7f\x10\xda\xbe", 4), "vdi"));
+	CHECK(looks_like(beginning(65, "\x7f\x10\xda\xbe", 4), ""));
+	CHECK(looks_like(beginning(0, "vhdxfile", 8), "vhdx"));
+	CHECK(looks_like(beginning(0, "conectix", 8), "vpc"));
+	CHECK(looks_like(beginning(512, "conectix", 8), "vpc"));
+	CHECK(looks_like(test_file("QFI", 3), ""));
+}
+
+/* What the guest can write there changes nothing: a raw disk stays one. */
+static void the_content_decides_nothing(void)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "%s,format=raw", beginning(0, "QFI\xfb\0\0\0\3", 8));
+	CHECK(!disk_parse(&disks[0], text, 0));
+	CHECK(!open_disks(1));
+	snprintf(text, sizeof(text), "%s,format=qcow2", beginning(0, "vhdxfile", 8));
+	CHECK(!disk_parse(&disks[0], text, 0));
+	CHECK(open_disks(1));
+	CHECK_ERROR("is no qcow2 image, it begins like vhdx; give format=vhdx");
+	snprintf(text, sizeof(text), "%s,format=vdi", image(1024));
+	CHECK(!disk_parse(&disks[0], text, 0));
+	CHECK(open_disks(1));
+	CHECK_ERROR("is no vdi image, it begins like none; give format=raw");
+}
+
 static const struct test tests[] = {
 	TEST(a_path_alone_is_a_disk),
 	TEST(words_follow_the_path),
@@ -183,6 +256,9 @@ static const struct test tests[] = {
 	TEST(a_disk_that_is_written_is_given_once),
 	TEST(a_disk_of_another_program_is_refused),
 	TEST(the_back_end_is_told_all_of_it),
+	TEST(the_user_says_the_format_or_the_name_does),
+	TEST(a_format_is_known_by_its_magic),
+	TEST(the_content_decides_nothing),
 	TESTS_END
 };
 
