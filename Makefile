@@ -61,6 +61,7 @@ fuzz-ioctls: selftests		## fuzz the ioctls on the debug kernel for FUZZ_SECONDS=
 
 bench:				## kiln beside stock kvm-intel in one development machine; build/bench-intel.json
 	@lab/bench
+	@lab/bench --cpu amd --devices
 
 ##@ Install
 install: install-launcher install-module install-access	## module, launcher, man page, udev rule, group kiln

@@ -7,6 +7,8 @@ for cpu in $BACKENDS; do
 done
 ! has_backend amd || check bench/repeat bench/amd check_repeat
 ! has_backend amd || check bench/boot "bench/amd kernel/stock" check_boot
+# One bench at a time: they write the same logs.
+! has_backend amd || check bench/devices "bench/boot build/module-stock kernel/stock" check_devices
 
 # rows_of JSON: "KILN RATIO NAME" for each row, where each row has exactly its four members and they are numbers.
 rows_of() {
@@ -68,4 +70,23 @@ check_boot() {
 	expect "[amd] a stock kernel boots by kiln run, and by QEMU on stock KVM" "$LAB/bench" --cpu amd --boot
 	expect "build/bench-boot-amd.json has its rows" test "$(rows_of "$json" | grep -c .)" = 3
 	expect "[amd] no boot costs more than on stock KVM" no_slower "$json"
+}
+
+# within_aims JSON: no device costs more than its peer, and no more than its aim where that was met once.
+within_aims() {
+	! rows_of "$1" | awk '
+		{ aim = 1 }
+		/ 4 KiB / { aim = 0.5 }
+		/ packet sent, one by one$/ || / packet received, in bursts / { aim = 0.8 }
+		/ virtio console / { aim = 0.1 }
+		$2 > aim { print $0 ", aim " aim }' | grep .
+}
+
+check_devices() {
+	local json=$BUILD/bench-devices-amd.json
+	rm -f "$json"
+	expect "[amd] disks, cards and consoles are measured" "$LAB/bench" --cpu amd --devices
+	expect "build/bench-devices-amd.json has its rows" test "$(rows_of "$json" | grep -c .)" = 27
+	expect "[amd] no device costs more than its peer, and those within their aims stay there" within_aims "$json"
+	expect "[amd] a request costs the same with more devices and more memory" no_growth "$json"
 }

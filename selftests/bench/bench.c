@@ -55,6 +55,7 @@ static const struct bench_row operation_rows[] = {
 	{ "ioeventfd, MMIO write of length 0", bench_ioeventfd_mmio },
 	{ "virtio kick of an idle queue, port write", bench_kick_port },
 	{ "virtio kick of an idle queue, MMIO write", bench_kick_mmio },
+	{ "virtio kick served, ioeventfd to a thread", bench_kick_heard },
 	{ "64 bytes of entropy, kick to interrupt", bench_entropy },
 	{ "EOI, xAPIC", bench_eoi_xapic },
 	{ "EOI, x2APIC", bench_eoi_x2apic },

@@ -71,6 +71,7 @@ int64_t bench_touch_2m(void);
 /* virtio_rows.c: kicks, and requests to their interrupt. */
 int64_t bench_kick_port(void);
 int64_t bench_kick_mmio(void);
+int64_t bench_kick_heard(void);
 int64_t bench_entropy(void);
 
 /* host_rows.c: measured from outside. */

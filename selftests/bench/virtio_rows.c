@@ -127,6 +127,70 @@ static void *device_thread(void *arg)
 	return NULL;
 }
 
+/* ---- from a kick to whom it wakes ---- */
+
+static volatile uint64_t kicked __guest_data;		/* the guest's TSC when it was heard */
+
+static __guest void heard_guest(void)
+{
+	calibrate();
+	for (int i = -WARM_UP; i < SAMPLES; i++) {
+		uint64_t t;
+
+		kicked = 0;
+		t = rdtsc();
+		*(volatile uint16_t *)DOORBELL = 0;
+		while (!kicked)
+			asm volatile("pause");
+		if (i >= 0)
+			samples[i] = kicked - t;
+	}
+	guest_done();
+}
+
+struct listener {
+	struct vm *vm;
+	int kick;
+	uint64_t offset;		/* of the guest's TSC */
+};
+
+static void *listener_thread(void *arg)
+{
+	struct listener *l = arg;
+	uint64_t n;
+
+	while (read(l->kick, &n, sizeof(n)) == sizeof(n) && n < 1000)
+		GUEST(l->vm, kicked) = host_tsc() + l->offset;
+	return NULL;
+}
+
+static int64_t heard_by_thread(void)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, heard_guest);
+	struct listener l = { vcpu->vm, eventfd(0, EFD_CLOEXEC) };
+	struct kvm_ioeventfd io = { .addr = DOORBELL, .fd = l.kick };
+	struct kvm_device_attr offset = { .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET,
+					  .addr = (uintptr_t)&l.offset };
+	uint64_t end = 1000;
+	pthread_t thread;
+	int64_t ticks;
+
+	if (xioctl(vcpu->vm->fd, KVM_IOEVENTFD, &io) || xioctl(vcpu->fd, KVM_GET_DEVICE_ATTR, &offset))
+		return not_measured("no eventfd, or no offset of the TSC");
+	pthread_create(&thread, NULL, listener_thread, &l);
+	ticks = sampled(vcpu);
+	if (write(l.kick, &end, sizeof(end)) != sizeof(end))
+		die("kick: %s", strerror(errno));
+	pthread_join(thread, NULL);
+	return ticks;
+}
+
+/* On kiln the whole way there and back: the queue is looked at on it. */
+int64_t bench_kick_heard(void)
+{
+	return device_is_kiln() ? by_device(kick_mmio_guest, DOORBELL, 0) : heard_by_thread();
+}
+
 static int64_t by_thread(void)
 {
 	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, entropy_guest);
