@@ -56,8 +56,10 @@ void cmd_net_help(FILE *out)
 		     "Makes a bridge for `kiln run --net tap,bridge=BR`, lists those it made, or deletes one.\n"
 		     "The host has the first address of the subnet; what guests send further goes out under\n"
 		     "the host's own addresses (NAT, by nft). Where dnsmasq is installed, guests get their\n"
-		     "addresses and names from it by DHCP.\n\n");
+		     "addresses and names from it by DHCP. All but list takes root.\n\n");
 	opts_print(options, out);
+	fprintf(out, "\nExit status: %d; %d for bad input or a network that is not there, %d where it was\n"
+		     "not done.\n", STATUS_OFF, STATUS_USAGE, STATUS_NOT_DONE);
 }
 
 /* ---- subnets ---- */
@@ -356,5 +358,7 @@ int cmd_net(int argc, char **argv)
 		return create(words[1], &args);
 	if (!strcmp(words[0], "delete") && named && !args.subnet)
 		return delete(words[1]);
+	if (!named && (!strcmp(words[0], "create") || !strcmp(words[0], "delete")))
+		return error_set("net %s: the bridge's name is missing; give one, like br0", words[0]);
 	return error_set("net %s: not understood; see `kiln help net`", words[0]);
 }

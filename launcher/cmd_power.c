@@ -37,8 +37,8 @@ static const struct opt no_options[] = {
 
 static void help(FILE *out, const struct opt *options, const char *verb, const char *text)
 {
-	fprintf(out, "Usage: kiln %s NAME%s\n\n%s\n", verb, options->name ? " [OPTION...]" : "",
-		text);
+	fprintf(out, "Usage: kiln %s NAME%s\n\n%s%s", verb, options->name ? " [OPTION...]" : "",
+		text, options->name ? "\n" : "");
 	opts_print(options, out);
 	fprintf(out, "\nExit status: %d; %d for bad input or a guest that is not there, %d where it was\n"
 		     "not done.\n", STATUS_OFF, STATUS_USAGE, STATUS_NOT_DONE);

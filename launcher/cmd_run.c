@@ -199,7 +199,8 @@ void cmd_run_help(FILE *out)
 	opts_print(options, out);
 	fprintf(out, "\nWords after a disk's path:\n"
 		     "  ro                     read-only\n"
-		     "  format=FORMAT          raw, qcow2, vmdk, vdi, vhdx ... (default: by the file's name)\n"
+		     "  format=FORMAT          raw, qcow2, vmdk, vdi, vhdx, vpc, qed or qcow (default: by the\n"
+		     "                         end of the file's name, else raw)\n"
 		     "  cache=none|writeback   past the host's page cache, or through it (default)\n"
 		     "  queues=N               request queues, 1 to 16 (default 1)\n"
 		     "  id=TEXT                serial number, up to 20 bytes\n"
@@ -213,11 +214,11 @@ void cmd_run_help(FILE *out)
 		     "SIGPWR presses its power button.\n\n"
 		     "Exit status:\n");
 	fprintf(out, "  %-4d the guest powered off\n", STATUS_OFF);
-	fprintf(out, "  %-4d bad input; nothing was run\n", STATUS_USAGE);
+	fprintf(out, "  %-4d bad input, or something is missing; nothing was run\n", STATUS_USAGE);
 	fprintf(out, "  %-4d the guest reset the machine\n", STATUS_RESET);
 	fprintf(out, "  %-4d the guest died; the cause is on stderr\n", STATUS_DEATH);
 	fprintf(out, "  %-4d the host failed under a running guest\n", STATUS_FAILED);
-	fprintf(out, "  %-4d ended by Ctrl-] or a signal\n", STATUS_ENDED);
+	fprintf(out, "  %-4d ended by Ctrl-], a signal or `kiln destroy`\n", STATUS_ENDED);
 	fprintf(out, "  2N+1 --debug-exit, N was written\n");
 }
 

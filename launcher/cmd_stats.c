@@ -123,20 +123,6 @@ static void print_guest(const json_t *stats, const json_t *before, double second
 		       json_object_get(stats, "vcpus"));
 }
 
-static void print_devices(const json_t *stats)
-{
-	const json_t *devices = json_object_get(stats, "devices");
-
-	for (size_t i = 0; i < json_array_size(devices); i++) {
-		const json_t *device = json_array_get(devices, i);
-		json_t *counters = json_object_get(device, "counters");
-
-		if (counters)
-			printf("%s\n", client_text(device, "name"));
-		print_counters(counters, NULL, 0, NULL);
-	}
-}
-
 static void print(const struct config *config, json_t *stats, const json_t *before)
 {
 	double seconds = client_real(stats, "uptime") - client_real(before, "uptime");
@@ -148,7 +134,6 @@ static void print(const struct config *config, json_t *stats, const json_t *befo
 			printf("\033[H\033[J");
 		print_head(stats);
 		print_guest(stats, before, seconds);
-		print_devices(stats);
 	}
 	fflush(stdout);
 }

@@ -268,16 +268,6 @@ static json_t *vcpu_stats(struct control *control)
 	return array;
 }
 
-static json_t *device_stats(struct control *control)
-{
-	json_t *array = describe_devices(control);
-
-	for (unsigned int i = 0; i < control->guest.devices->count; i++)
-		put(json_array_get(array, i), "counters",
-		    counters_of(control, control->guest.devices->list[i]->fd));
-	return array;
-}
-
 /* Bytes of the launcher in memory, most of it the guest's. -1: unknown. */
 static int64_t resident(const struct control *control)
 {
@@ -311,7 +301,7 @@ static json_t *do_stats(struct control *control, struct control_client *client, 
 		put(reply, "resident", json_integer(rss));
 	put(reply, "counters", counters_of(control, guest->vm->fd));
 	put(reply, "vcpus", vcpu_stats(control));
-	put(reply, "devices", device_stats(control));
+	put(reply, "devices", describe_devices(control));
 	return reply;
 }
 

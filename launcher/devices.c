@@ -32,8 +32,8 @@ struct context {
 static int explain_create(const struct vm *vm, const char *name, int err)
 {
 	if (err == ENOTTY && !vm->version.vendor)
-		return error_set("%s: %s has no virtio devices in the kernel; use --device /dev/kiln, or leave it out",
-				 name, vm->device);
+		return error_set("%s: %s has no virtio devices in the kernel; use --device /dev/kiln%s, or leave it out",
+				 name, vm->device, strncmp(name, "--net", 5) ? "" : ", or vhost=kernel");
 	if (err == ENOTTY)
 		return error_set("%s: the module behind %s has no virtio devices; load a newer module, or leave it out",
 				 name, vm->device);

@@ -233,9 +233,9 @@ static const struct {
 	{ SCMP_SYS(fstat), ANY },
 	{ SCMP_SYS(newfstatat), ANY },	/* how glibc asks for fstat(); tells names, opens nothing */
 	{ SCMP_SYS(lseek), ANY },
-	/* Terminals: raw and back, size, foreground; not TIOCSTI. */
 	/* What a guest's driver asks of a tap with vhost=kernel. */
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TUNSETOFFLOAD) },
+	/* Terminals: raw and back, size, foreground; not TIOCSTI. */
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TCGETS) },
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TCSETS) },
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TCSETSW) },
