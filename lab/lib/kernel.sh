@@ -210,7 +210,7 @@ kernel_publish() {
 # kernel_given PATH: a bzImage, an ELF vmlinux, or a build directory; modules only from the latter.
 kernel_given() {
 	local path=$1 dir image
-	[ -e "$path" ] || die "no such kernel: $path (dev, stock, stock-6.12, a kernel file or a build directory)"
+	[ -e "$path" ] || die "no such kernel: $path (dev, debug, stock, stock-6.12, a kernel file or a build directory)"
 	image=$path
 	[ -d "$path" ] && image=$path/arch/x86/boot/bzImage
 	[ -f "$image" ] || die "$path: no arch/x86/boot/bzImage in this directory"
