@@ -35,7 +35,7 @@ struct kiln_version {
 #define KILN_VENDOR_INTEL	1
 #define KILN_VENDOR_AMD		2
 
-/* On /dev/kiln, a VM or a vCPU. Never fails but for a bad pointer (-EFAULT). */
+/* On /dev/kiln, a VM or a vCPU. -EFAULT; -EIO: a VM or vCPU of another process. */
 #define KILN_GET_VERSION	_IOR(KILNIO, 0x00, struct kiln_version)
 
 #define KILN_DEATH_CAUSE_LEN	192
