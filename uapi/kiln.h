@@ -151,8 +151,9 @@ struct kiln_counters {
  *   _SET_VRING_ENABLE, _GET_VRING_NUM, _GET_VQS_COUNT, _SET_CONFIG_CALL,
  *   _SUSPEND
  *
- * and those below. VHOST_SET_OWNER comes before all calls that change something
- * but VHOST_SET_FEATURES: -EPERM. A call from another process: -EIO.
+ * and those below. VHOST_SET_OWNER comes before all of them but VHOST_GET_FEATURES,
+ * VHOST_SET_FEATURES, VHOST_VDPA_GET_*, KILN_VIRTIO_GET_BROKEN and those of the
+ * back ends (numbers from 0x20 on): -EPERM. A call from another process: -EIO.
  *
  * A device works from the moment VIRTIO_CONFIG_S_DRIVER_OK is
  * set in its status, on the queues that are enabled. VHOST_VDPA_SUSPEND takes
@@ -216,9 +217,10 @@ struct kiln_virtio_doorbell {
 };
 
 /*
- * On a device. One doorbell a queue. -EINVAL: no such queue, unknown flag;
- * -EEXIST: the queue has one, or the address is taken, be it by an ioeventfd;
- * -ENOENT: DEASSIGN of what is not there; -ENOSPC: as for KVM_IOEVENTFD; -ENOMEM.
+ * On a device. One doorbell a queue. -EINVAL: no such queue, unknown flag, a port
+ * above 0xffff; -EEXIST: the queue has one, or the address is taken, be it by an
+ * ioeventfd; -ENOENT: DEASSIGN of what is not there; -ENOSPC: as for KVM_IOEVENTFD;
+ * -ENOMEM.
  */
 #define KILN_VIRTIO_SET_DOORBELL	_IOW(KILNIO, 0x11, struct kiln_virtio_doorbell)
 
@@ -303,7 +305,10 @@ struct kiln_virtio_block {
 
 /*
  * On a device of the type. The device must not be at work (-EBUSY), except
- * that the limits @iops and @bps may change at any time. -EBADF, -EINVAL.
+ * that the limits @iops and @bps may change at any time. -EBADF: no descriptor, or
+ * not open for reading or, without KILN_BLOCK_RO, for writing; -EINVAL: another kind
+ * of file, more sectors than it has, a field out of its range. Nothing has changed
+ * then.
  */
 #define KILN_VIRTIO_SET_BLOCK	_IOW(KILNIO, 0x20, struct kiln_virtio_block)
 
@@ -391,6 +396,7 @@ struct kiln_virtio_console_counts {
 	__u64 reserved[5];
 };
 
+/* On a device of the type, at any time. */
 #define KILN_VIRTIO_GET_CONSOLE	_IOR(KILNIO, 0x22, struct kiln_virtio_console_counts)
 
 /**
@@ -403,6 +409,7 @@ struct kiln_virtio_rng {
 	__u64 reserved[3];
 };
 
+/* On a device of the type, at any time. -EINVAL: @reserved set. */
 #define KILN_VIRTIO_SET_RNG	_IOW(KILNIO, 0x23, struct kiln_virtio_rng)
 
 #define KILN_BALLOON_STATS	10	/* room for VIRTIO_BALLOON_S_* */
