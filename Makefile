@@ -59,7 +59,7 @@ fuzz-ioctls: selftests		## fuzz the ioctls on the debug kernel for FUZZ_SECONDS=
 	@lab/vm --kernel debug --cpu $(FUZZ_CPU) --cpus 2 --timeout $$(($(FUZZ_SECONDS) * 4 + 300)) -- \
 		env FUZZ_SECONDS=$(FUZZ_SECONDS) KILN_SEED=$(KILN_SEED) KILN_PROGRAM=$(KILN_PROGRAM) fuzz_test
 
-bench:				## kiln beside stock kvm-intel in one development machine; build/bench-intel.json
+bench:				## kiln beside stock KVM, each vendor and virtio devices; build/bench-*.json
 	@lab/bench
 	@lab/bench --cpu amd --devices
 

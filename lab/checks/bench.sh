@@ -44,7 +44,7 @@ check_bench() {
 	expect "[$1] bench runs" "$LAB/bench" --cpu "$1"
 	rows=$(rows_of "$json" | grep -c .)
 	larger=$(larger_rows "$json" | grep -c .)
-	expect "build/bench-$1.json has a row for each operation of the issue (12 at least, here $((rows - larger)))" \
+	expect "build/bench-$1.json has a row for each operation (12 at least, here $((rows - larger)))" \
 		test $((rows - larger)) -ge 12
 	expect "[$1] no row costs more than on stock KVM" no_slower "$json"
 	expect "build/bench-$1.json has rows of larger VMs (20 at least, here $larger)" test "$larger" -ge 20
