@@ -3,7 +3,7 @@
 # The commands on running guests, and what the launcher gives up.
 
 check control/amd "build/module-stock build/launcher kernel/dev kernel/stock" check_control amd /dev/kiln
-check control/kvm "build/launcher kernel/dev kernel/stock" check_control amd /dev/kvm
+check control/kvm "build/launcher kernel/dev kernel/stock" again_if_lost check_control amd /dev/kvm
 
 # control_initrd: prints the path of an initrd with launcher/tests/control-guest.
 control_initrd() {
@@ -25,7 +25,7 @@ check_control() {
 		options=(--no-load)
 		setup="modprobe kvm-$1"
 	fi
-	"$LAB/vm" --cpu "$1" --kernel stock --cpus 2 "${options[@]}" --timeout 1200 --memory 1536 \
+	"$LAB/vm" --cpu "$1" --kernel stock --cpus 2 "${options[@]}" --timeout 900 --memory 1536 \
 		--add launcher/tests/control:/t/control --add "$BUILD/launcher-guest:/t/launcher-guest" \
 		--add "$dir/vmlinux:/t/vmlinux" --add "$(control_initrd):/t/initrd" -- \
 		sh -c "$setup; sh /t/control $2" >"$log"

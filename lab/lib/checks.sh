@@ -92,6 +92,17 @@ kunit_results() {
 		}' >>"$RESULTS"
 }
 
+# again_if_lost FUNCTION [ARG...]: for checks of stock KVM, whose machine has no kiln.ko in it. QEMU's TCG loses such a
+# machine now and then (Documentation/lab.rst), which is no fact about kiln's launcher: then it is done again, once.
+again_if_lost() {
+	"$@"
+	if grep -q '^fail' "$RESULTS" && grep -qE '^lab/vm: (no end after|the machine ended|the kernel reported)' "$LOGS/${CHECK_NAME//\//.}.log"; then
+		echo "# the machine was lost, with stock KVM in it: once more"
+		: >"$RESULTS"
+		"$@"
+	fi
+}
+
 # run_check NAME: does it, in this process; 0 if nothing failed.
 run_check() {
 	local status
