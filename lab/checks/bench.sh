@@ -86,7 +86,7 @@ check_devices() {
 	local json=$BUILD/bench-devices-amd.json
 	rm -f "$json"
 	expect "[amd] disks, cards and consoles are measured" "$LAB/bench" --cpu amd --devices
-	expect "build/bench-devices-amd.json has its rows" test "$(rows_of "$json" | grep -c .)" = 27
+	expect "build/bench-devices-amd.json has its rows" test "$(rows_of "$json" | grep -c .)" = 29
 	expect "[amd] no device costs more than its peer, and those within their aims stay there" within_aims "$json"
 	expect "[amd] a request costs the same with more devices and more memory" no_growth "$json"
 }

@@ -101,5 +101,12 @@ int64_t bench_device(const struct device_row *row);
 
 /* peer.c: the other end of a card's wire. Returns if there is none. */
 void bench_peer(const char *name);
+/* Returns when the interface of that name is up; fd is any socket. */
+void bench_wait_up(int fd, const char *name);
+
+/* stream.c: the host's end of a guest's TCP streams. Returns if there is none. */
+#define STREAM_HOST	"192.168.77.1"
+#define STREAM_PORT	7001
+void bench_stream_peer(const char *name);
 
 #endif

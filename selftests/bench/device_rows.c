@@ -5,6 +5,8 @@
  * stock KVM: QEMU with an iothread for disks, `kiln run` with the host's vhost-net for cards, and for a line of text the
  * 16550 of `kiln run`.
  *
+ * For streams of TCP the guest is Debian's kernel with lab/guest/stream.c, and both have the same one.
+ *
  * A group is one run of a launcher, whose guest measures the rows of all the group. Its output stays in a file, where the
  * rows find their numbers. What QEMU can do in more than one way it does in each, and the best counts.
  */
@@ -65,6 +67,7 @@ struct group {
 	const char *words[2];		/* the guest's, on kiln and on its peer */
 	unsigned int mib, disks;
 	bool net, console;
+	bool streams;			/* the guest is Linux, the words are its command line */
 };
 
 static void kiln_run(struct command *c, const struct group *g, const char *log)
@@ -74,7 +77,11 @@ static void kiln_run(struct command *c, const struct group *g, const char *log)
 	add_words(c, "kiln run --debug-exit --name bench --cpus 1 --device");
 	add(c, "%s", device_path());
 	add(c, "--kernel");
-	add(c, "%s/bench-guest.elf", bench_devices);
+	add(c, "%s/%s", bench_devices, g->streams ? "vmlinux" : "bench-guest.elf");
+	if (g->streams) {
+		add(c, "--initrd");
+		add(c, "%s/stream.cpio", bench_devices);
+	}
 	add(c, "--memory");
 	add(c, "%uM", g->mib);
 	add(c, "--console");
@@ -122,13 +129,13 @@ static void log_path(char path[PATH_MAX], const struct group *g, unsigned int wa
 }
 
 /* The other end of the wire. */
-static pid_t start_peer(void)
+static pid_t start_peer(const struct group *g)
 {
 	pid_t pid = fork();
 
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		bench_peer(TAP);
+		(g->streams ? bench_stream_peer : bench_peer)(TAP);
 		_exit(1);
 	}
 	return pid;
@@ -159,9 +166,9 @@ static bool run(const struct group *g, unsigned int way)
 	else
 		kiln_run(&c, g, log);
 	add(&c, device_is_kiln() || !g->disks ? "--append" : "-append");
-	add(&c, "@ %s", g->words[!device_is_kiln()]);
+	add(&c, "%s%s", g->streams ? "" : "@ ", g->words[!device_is_kiln()]);
 	if (g->net)
-		peer = start_peer();
+		peer = start_peer(g);
 	pid = fork();
 	if (!pid)
 		start(&c, said);
@@ -222,6 +229,8 @@ static int64_t look_up(const char *log, const char *word)
 #define DEPTHS		"read:1:1:1 write:1:1:1 read:32:1:1 write:32:1:1 read:4:1:1 read:128:1:1"
 #define PACKETS		"send:64:1 send:64:32 send:1448:1 send:1448:32 get:64:1 get:64:32 get:1448:1 get:1448:32"
 
+#define KERNEL		"console=ttyS0 quiet panic=-1 ipv6.disable=1"
+
 static const struct group groups[] = {
 	{ "disk", { DEPTHS, DEPTHS }, 64, 1 },
 	{ "disk-256", { "read:1:1:224", "read:1:1:224" }, 256, 1 },
@@ -229,6 +238,7 @@ static const struct group groups[] = {
 	{ "disks-8", { "read:1:1:1 read:1:8:1", "read:1:1:1 read:1:8:1" }, 64, 8 },
 	{ "disks-31", { "read:1:1:1 read:1:31:1", "read:1:1:1 read:1:31:1" }, 64, 31 },
 	{ "net", { PACKETS, PACKETS }, 64, .net = true },
+	{ "stream", { KERNEL, KERNEL }, 256, .net = true, .streams = true },
 	{ "console", { "line:80", "uart:80" }, 64, .console = true },
 	{ "uart", { "uart:80", "uart:80" }, 64 },
 };
@@ -248,6 +258,8 @@ const struct bench_row bench_device_rows[] = {
 	ROW("64-byte packet received, in bursts of 32", "net", "get:64:32"),
 	ROW("1,448-byte packet asked for and received", "net", "get:1448:1"),
 	ROW("1,448-byte packet received, in bursts of 32", "net", "get:1448:32"),
+	ROW("MiB of TCP sent", "stream", "stream-s"),
+	ROW("MiB of TCP received", "stream", "stream-r"),
 	ROW("line of 80, virtio console beside KVM's 16550", "console", "line:80", "uart:80"),
 	ROW("line of 80, 16550", "uart", "uart:80"),
 	ROW("4 KiB read, 1 deep", "disk", "read:1:1:1"),

@@ -28,6 +28,12 @@ static bool is_up(int fd, const char *name)
 	return !ioctl(fd, SIOCGIFFLAGS, &ifr) && ifr.ifr_flags & IFF_UP;
 }
 
+void bench_wait_up(int fd, const char *name)
+{
+	while (!is_up(fd, name))
+		usleep(WAIT_US);
+}
+
 /* The interface comes and goes with a launcher. */
 static int open_wire(const char *name)
 {
@@ -36,8 +42,7 @@ static int open_wire(const char *name)
 
 	if (fd < 0)
 		return -1;
-	while (!is_up(fd, name))
-		usleep(WAIT_US);
+	bench_wait_up(fd, name);
 	addr.sll_ifindex = if_nametoindex(name);
 	if (setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)) ||
 	    bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
