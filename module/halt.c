@@ -59,15 +59,15 @@ bool kiln_halt_ends(struct kiln_vcpu *vcpu)
  */
 static s64 timer_left(struct kiln_vcpu *vcpu)
 {
-	u64 deadline;
-	s64 left;
+	u64 deadline, now;
 
 	deadline = lapic_timer_deadline(vcpu);
 	if (!deadline)
 		return S64_MAX;
-	left = deadline - kiln_guest_tsc(vcpu) - vcpu->entry_lead;
-	if (left > 0)
-		return left;
+	now = kiln_guest_tsc(vcpu) + vcpu->entry_lead;
+	/* A guest may write any deadline: one in a century is one as well. */
+	if (deadline > now)
+		return min_t(u64, deadline - now, S64_MAX);
 	vcpu->wait_tsc = lapic_get_tscdeadline(vcpu);
 	lapic_timer_expire(vcpu, vcpu->entry_lead);
 	return 0;

@@ -4,6 +4,9 @@
  * (SDM vol. 3 §10).
  */
 #define _GNU_SOURCE
+#include <time.h>
+#include <unistd.h>
+
 #include "kselftest_harness.h"
 #include "rule.h"
 
@@ -271,17 +274,55 @@ static __guest void uses_deadlines(void)
 }
 
 /* SUPPORTED_CPUID leaves the bit to user space, which sets it where the capability is there. */
-TEST(the_deadline_timer_fires_at_its_deadline_and_reads_zero_then)
+static int offer_deadlines(struct vcpu *vcpu)
 {
-	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, uses_deadlines);
 	struct kvm_cpuid2 *cpuids = supported_cpuid(vcpu->vm->dev);
 	struct kvm_cpuid_entry2 *leaf1 = cpuid_find(cpuids, 1, 0);
 
-	ASSERT_LT(0, xioctl(vcpu->vm->dev, KVM_CHECK_EXTENSION, (void *)KVM_CAP_TSC_DEADLINE_TIMER));
 	leaf1->ecx |= 1 << 24;
 	leaf1->ebx &= 0xffffff;
-	ASSERT_IOCTL(0, vcpu->fd, KVM_SET_CPUID2, cpuids);
+	return xioctl(vcpu->fd, KVM_SET_CPUID2, cpuids);
+}
+
+TEST(the_deadline_timer_fires_at_its_deadline_and_reads_zero_then)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, uses_deadlines);
+
+	ASSERT_LT(0, xioctl(vcpu->vm->dev, KVM_CHECK_EXTENSION, (void *)KVM_CAP_TSC_DEADLINE_TIMER));
+	ASSERT_EQ(0, offer_deadlines(vcpu));
 	ASSERT_DONE(vcpu);
+}
+
+static __guest void waits_for_a_deadline_of_another_age(void)
+{
+	apic_enable();
+	guest_handlers[VECTOR] = count_trap_eoi;
+	apic_write(APIC_LVT_TIMER, APIC_DEADLINE | VECTOR);
+	wrmsr(0x6e0, ~0UL);
+	guest_sync(1);
+	while (!guest_count[VECTOR])
+		sti_hlt();
+	guest_done();
+}
+
+/* More than 2^63 ticks away: the processor sleeps until a message comes. */
+TEST(a_halted_processor_sleeps_however_far_its_deadline_is)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, waits_for_a_deadline_of_another_age);
+	struct kvm_msi msi = { .address_lo = APIC_PHYS, .data = VECTOR };
+	struct timespec used;
+	clockid_t clock;
+
+	ASSERT_EQ(0, offer_deadlines(vcpu));
+	ASSERT_OUTCOME("sync 1", vcpu);
+	vcpu_start(vcpu);
+	usleep(1000000);
+	ASSERT_EQ(0, pthread_getcpuclockid(vcpu->thread, &clock));
+	ASSERT_EQ(0, clock_gettime(clock, &used));
+	EXPECT_EQ(0, used.tv_sec);
+	EXPECT_GT(500000000, used.tv_nsec);
+	EXPECT_IOCTL(1, vcpu->vm->fd, KVM_SIGNAL_MSI, &msi);
+	ASSERT_STREQ("done", vcpu_join(vcpu));
 }
 
 /* ---- x2APIC ---- */
