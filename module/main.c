@@ -377,12 +377,9 @@ static int __init kiln_init(void)
 	r = kiln_run_init();
 	if (r)
 		goto err_spec;
-	r = kiln_virtio_setup();
-	if (r)
-		goto err_run;
 	r = kiln_clock_init();
 	if (r)
-		goto err_virtio;
+		goto err_run;
 	r = cpuhp_setup_state_nocalls(KILN_CPUHP_STARTING, "x86/kiln:starting",
 				      cpu_starting, cpu_stopping);
 	if (r)
@@ -402,8 +399,6 @@ err_reboot:
 	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
 err_clock:
 	kiln_clock_exit();
-err_virtio:
-	kiln_virtio_exit();
 err_run:
 	kiln_run_exit();
 err_spec:
@@ -421,7 +416,6 @@ static void __exit kiln_exit(void)
 	unregister_reboot_notifier(&reboot_nb);
 	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
 	kiln_clock_exit();
-	kiln_virtio_exit();
 	kiln_mmu_exit();
 	kiln_run_exit();
 	kiln_spec_exit();

@@ -104,8 +104,6 @@ struct pool {
 	struct request requests[];
 };
 
-static struct workqueue_struct *waiting;
-
 static struct block *block_of(const struct request *req)
 {
 	return req->queue->dev->priv;
@@ -328,7 +326,7 @@ static void start_waiting(struct request *req)
 	pool->nr_waiting++;
 	req->waits = true;
 	INIT_WORK(&req->work, wait_work);
-	queue_work(waiting, &req->work);
+	queue_work(block_of(req)->waiting, &req->work);
 }
 
 static void stopped_waiting(struct request *req)
@@ -707,6 +705,14 @@ static int block_create(struct kiln_virtio *dev)
 
 	if (!block)
 		return -ENOMEM;
+	/* An owner short of memory may be killed, and that waits for these. */
+	block->waiting = alloc_workqueue("kiln-block",
+					 WQ_UNBOUND | WQ_MEM_RECLAIM,
+					 WQ_UNBOUND_MAX_ACTIVE);
+	if (!block->waiting) {
+		kfree(block);
+		return -ENOMEM;
+	}
 	kiln_limit_init(&block->iops);
 	kiln_limit_init(&block->bps);
 	mutex_init(&block->serial);
@@ -716,12 +722,14 @@ static int block_create(struct kiln_virtio *dev)
 
 static void block_destroy(struct kiln_virtio *dev)
 {
+	struct block *block = dev->priv;
 	u32 i;
 
+	destroy_workqueue(block->waiting);
 	for (i = 0; i < dev->nr_queues; i++)
 		kvfree(dev->queues[i].priv);
-	kiln_block_drop(dev->priv);
-	kfree(dev->priv);
+	kiln_block_drop(block);
+	kfree(block);
 }
 
 static int block_start(struct kiln_virtio *dev)
@@ -783,18 +791,6 @@ static long block_ioctl(struct kiln_virtio *dev, unsigned int cmd,
 {
 	return cmd == KILN_VIRTIO_SET_BLOCK ? kiln_block_set(dev, user) :
 					      -ENOTTY;
-}
-
-int kiln_virtio_setup(void)
-{
-	waiting = alloc_workqueue("kiln-block", WQ_UNBOUND | WQ_MEM_RECLAIM,
-				  WQ_UNBOUND_MAX_ACTIVE);
-	return waiting ? 0 : -ENOMEM;
-}
-
-void kiln_virtio_exit(void)
-{
-	destroy_workqueue(waiting);
 }
 
 const struct kiln_virtio_ops kiln_virtio_block = {

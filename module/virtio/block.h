@@ -32,10 +32,12 @@
  * @direct: [d] opened with O_DIRECT
  * @in_memory: [d] what is read and written is there, no device has to be asked
  * @serial: KILN_BLOCK_SERIAL: held while the file has a request
+ * @waiting: [c] for requests that wait. This device's alone: what a file, or the
+ *	owner's memory, makes wait for good is nothing to other devices
  * @iops: requests
  * @bps: bytes
  *
- * [d]: dev->lock.
+ * [d]: dev->lock; [c]: const after creation.
  */
 struct block {
 	struct file *file;
@@ -45,6 +47,7 @@ struct block {
 	bool direct;
 	bool in_memory;
 	struct mutex serial;		/* one request of the file */
+	struct workqueue_struct *waiting;
 	struct kiln_limit iops;
 	struct kiln_limit bps;
 };

@@ -86,7 +86,4 @@ void kiln_virtio_serve(struct kiln_vcpu *vcpu);
  */
 void kiln_virtio_leave(struct kiln_vcpu *vcpu);
 
-int kiln_virtio_setup(void);
-void kiln_virtio_exit(void);
-
 #endif /* KILN_VIRTIO_H */
