@@ -507,6 +507,41 @@ TEST_F(block, a_serial_file_has_one_request_at_a_time)
 	}
 }
 
+static void *resets(void *arg)
+{
+	uint8_t zero = 0;
+
+	return (void *)(intptr_t)xioctl(((struct virtio *)arg)->fd, VHOST_VDPA_SET_STATUS, &zero);
+}
+
+/* One read is under way, the others would each wait for memory that nobody gives. */
+TEST_F(block, a_reset_waits_for_what_has_begun_and_for_nothing_else)
+{
+	uint64_t pages[READS];
+	pthread_t thread;
+	void *r;
+	int fd;
+
+	self->back.flags |= KILN_BLOCK_SERIAL;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	fd = watch_target(self->vm);
+	ASSERT_EQ(1, reads_at_once(&self->v, self->file, 0, pages, fd));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, resets, &self->v));
+	EXPECT_EQ(0, waited_for(fd, pages + 1, 1));
+	EXPECT_EQ(EBUSY, pthread_tryjoin_np(thread, &r));
+	give(fd, pages, 1);
+	ASSERT_EQ(0, pthread_join(thread, &r));
+	EXPECT_EQ(0, (intptr_t)r);
+	EXPECT_EQ(0, waited_for(fd, pages + 1, 1));
+	close(fd);
+	for (int i = 1; i < READS; i++)
+		EXPECT_EQ(UNTOUCHED, *at(self->vm, STATUS + i));
+	/* It is as good as new. */
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 0, DATA, 4096));
+}
+
 TEST_F(block, beyond_the_end_nothing_is_read_or_written)
 {
 	static const struct {

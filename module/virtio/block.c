@@ -773,6 +773,20 @@ static int block_start_queue(struct kiln_queue *queue)
 	return 0;
 }
 
+/* A queue that is to go on finishes what it has. */
+static void block_stop_queue(struct kiln_queue *queue)
+{
+	struct pool *pool = queue->priv;
+	struct request *req, *next;
+
+	if (queue->running || !pool)
+		return;
+	list_for_each_entry_safe(req, next, &pool->backlog, list) {
+		list_del(&req->list);
+		give_back(req, VIRTIO_BLK_S_IOERR);
+	}
+}
+
 /* The driver switches the cache (§5.2.5.2). */
 static int block_write_config(struct kiln_virtio *dev, u32 off, const u8 *buf,
 			      u32 len)
@@ -806,6 +820,7 @@ const struct kiln_virtio_ops kiln_virtio_block = {
 	.offered = kiln_block_offered,
 	.start = block_start,
 	.start_queue = block_start_queue,
+	.stop_queue = block_stop_queue,
 	.serve = block_serve,
 	.complete = block_complete,
 	.write_config = block_write_config,

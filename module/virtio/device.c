@@ -140,6 +140,9 @@ static void reset(struct kiln_virtio *dev)
 {
 	u32 i;
 
+	/* What has not begun does not have to: nobody asks for it any more. */
+	for (i = 0; i < dev->nr_queues; i++)
+		kiln_queue_give_up(&dev->queues[i]);
 	stop_queues(dev);
 	for (i = 0; i < dev->nr_queues; i++)
 		kiln_queue_reset(&dev->queues[i]);

@@ -242,7 +242,8 @@ struct kiln_queue {
  * @start_queue: a queue is about to run: set queue->inline_ok. 0 or an errno.
  *	queue->lock. May be NULL
  * @stop_queue: no chain is taken any more; let go of those that wait for
- *	something which may never come. queue->lock. May be NULL
+ *	something which may never come, and, if queue->running is false, of those
+ *	whose work has not begun. Maybe more than once. queue->lock. May be NULL
  * @serve: take chains until there are none, or @budget is used up: see
  *	kiln_queue_pop(). Return true if there is more to do that
  *	no kick will announce. queue->lock, in the VM's mm
@@ -364,6 +365,9 @@ int kiln_queue_start(struct kiln_queue *queue);
 
 /* Wait for what is in flight, remember where the ring is, serve no more. */
 void kiln_queue_stop(struct kiln_queue *queue);
+
+/* The guest hears of nothing any more; kiln_queue_stop() is to follow. */
+void kiln_queue_give_up(struct kiln_queue *queue);
 
 /* Ring set-up and doorbell as they were at first; eventfds stay. Stopped. */
 void kiln_queue_reset(struct kiln_queue *queue);

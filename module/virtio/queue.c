@@ -465,6 +465,18 @@ int kiln_queue_start(struct kiln_queue *queue)
 	return r;
 }
 
+void kiln_queue_give_up(struct kiln_queue *queue)
+{
+	const struct kiln_virtio_ops *ops = queue->dev->ops;
+
+	lockdep_assert_held(&queue->dev->lock);
+	mutex_lock(&queue->lock);
+	WRITE_ONCE(queue->running, false);
+	if (ops->stop_queue)
+		ops->stop_queue(queue);
+	mutex_unlock(&queue->lock);
+}
+
 void kiln_queue_stop(struct kiln_queue *queue)
 {
 	const struct kiln_virtio_ops *ops = queue->dev->ops;
@@ -475,7 +487,11 @@ void kiln_queue_stop(struct kiln_queue *queue)
 	if (ops->stop_queue)
 		ops->stop_queue(queue);
 	mutex_unlock(&queue->lock);
-	wait_event(queue->idle, !READ_ONCE(queue->inflight));
+	/* Who is killed wants no more than the end of what was begun. */
+	if (wait_event_killable(queue->idle, !READ_ONCE(queue->inflight))) {
+		kiln_queue_give_up(queue);
+		wait_event(queue->idle, !READ_ONCE(queue->inflight));
+	}
 	hrtimer_cancel(&queue->timer);
 	mutex_lock(&queue->lock);
 	if (queue->running) {
