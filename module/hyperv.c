@@ -6,6 +6,7 @@
  * with those features into the guest's CPUID, and end KVM_RUN with
  * KVM_EXIT_SYSTEM_EVENT (api.rst §5).
  */
+#include <linux/nospec.h>
 #include <asm/hyperv-tlfs.h>
 
 #include "cpuid.h"
@@ -58,11 +59,19 @@ int kiln_system_event(struct kiln_vcpu *vcpu)
 	return KILN_EXIT_USER;
 }
 
+/* The guest's number may get here by a guess of the processor's. */
+static u64 *parameter(struct kiln_vcpu *vcpu, u32 index)
+{
+	index -= HV_X64_MSR_CRASH_P0;
+	return &vcpu->hv_crash[array_index_nospec(index,
+						  ARRAY_SIZE(vcpu->hv_crash))];
+}
+
 int kiln_hv_crash_get(struct kiln_vcpu *vcpu, u32 index, u64 *val, bool host)
 {
 	if (!has_crash(vcpu, host))
 		return 1;
-	*val = vcpu->hv_crash[index - HV_X64_MSR_CRASH_P0];
+	*val = *parameter(vcpu, index);
 	return 0;
 }
 
@@ -70,7 +79,7 @@ int kiln_hv_crash_set(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 {
 	if (!has_crash(vcpu, host))
 		return 1;
-	vcpu->hv_crash[index - HV_X64_MSR_CRASH_P0] = val;
+	*parameter(vcpu, index) = val;
 	return 0;
 }
 

@@ -17,6 +17,7 @@
  * time (§5.5.6.5), also while the hint is being served, so only who knows which
  * pages were written since may take it away: a migration with its dirty log.
  */
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/string.h>
@@ -334,6 +335,7 @@ static void take_stats(struct balloon *balloon,
 		tag = __virtio16_to_cpu(true, stat.tag);
 		if (tag >= KILN_BALLOON_STATS)
 			continue;
+		tag = array_index_nospec(tag, KILN_BALLOON_STATS);
 		valid |= BIT(tag);
 		stats[tag] = __virtio64_to_cpu(true, stat.val);
 	}
