@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -607,7 +608,7 @@ TEST_F(console, memory_that_is_gone_breaks_it)
 TEST_F(console, back_ends_are_checked)
 {
 	struct kiln_virtio_console back = { .in = -1, .out = -1 };
-	int p[2], event = eventfd(0, 0), master, directory;
+	int p[2], event = eventfd(0, 0), timer = timerfd_create(CLOCK_MONOTONIC, 0), master, directory;
 
 	ASSERT_EQ(0, pipe(p));
 	back.in = 4711;
@@ -619,6 +620,9 @@ TEST_F(console, back_ends_are_checked)
 	back = (struct kiln_virtio_console){ .in = p[0], .out = p[0] };
 	EXPECT_EQ(-EBADF, set(&self->v, &back));
 	back = (struct kiln_virtio_console){ .in = event, .out = -1 };
+	EXPECT_EQ(-EINVAL, set(&self->v, &back));
+	/* A read would wait in it. */
+	back.in = timer;
 	EXPECT_EQ(-EINVAL, set(&self->v, &back));
 	back.in = self->v.fd;
 	EXPECT_EQ(-EINVAL, set(&self->v, &back));
@@ -648,6 +652,7 @@ TEST_F(console, back_ends_are_checked)
 	EXPECT_EQ(10, take(self->out.ours, 0, 10));
 	close(master);
 	close(event);
+	close(timer);
 	close(p[0]);
 	close(p[1]);
 }

@@ -185,6 +185,9 @@ static struct file *unwaiting(struct file *given, fmode_t mode)
 	bool iter = mode & FMODE_READ ? given->f_op->read_iter :
 					given->f_op->write_iter;
 
+	/* Since 6.16 a signalfd, a timerfd is a regular file, and waits. */
+	if (IS_PRIVATE(file_inode(given)))
+		return ERR_PTR(-EINVAL);
 	switch (file_inode(given)->i_mode & S_IFMT) {
 	case S_IFREG:
 	case S_IFSOCK:
@@ -218,6 +221,9 @@ static int open_file(struct end *end, fmode_t mode)
 		end->events |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
 	else
 		end->events |= EPOLLOUT | EPOLLWRNORM;
+	/* A regular file is always ready; its wait queue may go before it does. */
+	if (S_ISREG(file_inode(file)->i_mode))
+		return 0;
 	init_poll_funcptr(&end->poll, add_watch);
 	vfs_poll(file, &end->poll);
 	return end->too_many ? -EINVAL : 0;
