@@ -794,6 +794,54 @@ TEST(files_are_written_where_their_descriptor_is_and_read_to_their_end)
 	vm_destroy(vm);
 }
 
+/* The device's own descriptor waits in the socket that it writes to; nobody else has either. */
+static void leave_a_ring(int in)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { .align = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	struct kiln_virtio_console back = { .in = in };
+	struct iovec byte = { "x", 1 };
+	struct msghdr message = {
+		.msg_iov = &byte, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control.space),
+	};
+	struct vm *vm = vm_create_one(VM_IRQCHIP, NULL)->vm;
+	struct virtio v = virtio_create(vm, VIRTIO_ID_CONSOLE, 2);
+	int p[2];
+
+	must(!socketpair(AF_UNIX, SOCK_STREAM, 0, p), "socketpair");
+	back.out = p[0];
+	must(!set(&v, &back), "KILN_VIRTIO_SET_CONSOLE");
+	memcpy(CMSG_DATA(&control.align), &v.fd, sizeof(v.fd));
+	must(sendmsg(p[1], &message, 0) == 1, "sendmsg");
+	_exit(0);
+}
+
+TEST(a_device_ends_with_its_owner_though_its_socket_holds_it)
+{
+	struct pollfd line = { .events = 0 };
+	int p[2], status;
+	pid_t pid;
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	ASSERT_EQ(0, pipe(p));
+	pid = fork();
+	if (!pid) {
+		close(p[1]);
+		leave_a_ring(p[0]);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	close(p[0]);
+	/* The device reads from the pipe as long as it is there. */
+	line.fd = p[1];
+	EXPECT_EQ(1, poll(&line, 1, 10000));
+	EXPECT_TRUE(line.revents & POLLERR);
+	close(p[1]);
+}
+
 /* A FIFO whose other side comes and goes. */
 TEST(a_fifo_is_waited_at)
 {

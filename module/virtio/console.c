@@ -16,6 +16,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/major.h>
+#include <linux/mmu_notifier.h>
 #include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -55,15 +56,18 @@ struct watch {
 /**
  * struct end - a file that is read or written
  * @queue: [c] that reads or writes it
- * @given: [c] as the caller knows it; a reference is held
- * @file: [c] what is used; a reference is held
+ * @given: [q] as the caller knows it; a reference is held; NULL: it was let go
+ * @file: [q] what is used; a reference is held, or NULL
  * @events: [c] when @queue's worker is to look
  * @poll: [c] fills in @watches
- * @nr_watches: [c] those of @watches that are used
+ * @nr_watches: [q] those of @watches that are used
  * @too_many: [c] there were more
  * @watches: [c]
+ * @owner: [c] lets go when the owner is gone, if @mm is not NULL
+ * @mm: [c] the owner's
  *
- * [c] const once it is open.
+ * [c] const once it is open; [q] likewise, until its owner is gone: then @queue's
+ * lock.
  */
 struct end {
 	struct kiln_queue *queue;
@@ -74,6 +78,8 @@ struct end {
 	u32 nr_watches;
 	bool too_many;
 	struct watch watches[WATCHES];
+	struct mmu_notifier owner;
+	struct mm_struct *mm;
 };
 
 /**
@@ -139,17 +145,56 @@ static void add_watch(struct file *file, wait_queue_head_t *head,
 	add_wait_queue(head, &watch->wait);
 }
 
-static void close_end(struct end *end)
+static void let_go(struct end *end)
 {
-	u32 i;
+	mutex_lock(&end->queue->lock);
+	while (end->nr_watches) {
+		struct watch *watch = &end->watches[--end->nr_watches];
 
-	if (!end)
-		return;
-	for (i = 0; i < end->nr_watches; i++)
-		remove_wait_queue(end->watches[i].head, &end->watches[i].wait);
+		remove_wait_queue(watch->head, &watch->wait);
+	}
 	if (end->file)
 		fput(end->file);
-	fput(end->given);
+	if (end->given)
+		fput(end->given);
+	end->file = NULL;
+	end->given = NULL;
+	mutex_unlock(&end->queue->lock);
+}
+
+static void owner_gone(struct mmu_notifier *owner, struct mm_struct *mm)
+{
+	let_go(container_of(owner, struct end, owner));
+}
+
+static const struct mmu_notifier_ops owner_ops = { .release = owner_gone };
+
+/*
+ * A UNIX socket may carry our own descriptor: each keeps the other alive then,
+ * and nobody would be left to close either once the owner is gone.
+ */
+static int follow_owner(struct end *end)
+{
+	struct mm_struct *mm = end->queue->dev->vm->mm;
+	int r;
+
+	if (!S_ISSOCK(file_inode(end->file)->i_mode))
+		return 0;
+	end->owner.ops = &owner_ops;
+	r = mmu_notifier_register(&end->owner, mm);
+	if (!r)
+		end->mm = mm;
+	return r;
+}
+
+/* Not with the queue's lock. */
+static void close_end(struct end *end)
+{
+	if (!end)
+		return;
+	if (end->mm)
+		mmu_notifier_unregister(&end->owner, end->mm);
+	let_go(end);
 	kfree(end);
 }
 
@@ -226,7 +271,7 @@ static int open_file(struct end *end, fmode_t mode)
 		return 0;
 	init_poll_funcptr(&end->poll, add_watch);
 	vfs_poll(file, &end->poll);
-	return end->too_many ? -EINVAL : 0;
+	return end->too_many ? -EINVAL : follow_owner(end);
 }
 
 /* @fd: -1 for none. If it is @old's, that stays. */
@@ -268,11 +313,14 @@ static struct end *open_end(struct kiln_queue *queue, int fd, fmode_t mode,
 static ssize_t transfer(struct end *end, struct iov_iter *iter)
 {
 	struct file *file = end->file;
-	umode_t type = file_inode(file)->i_mode & S_IFMT;
 	const struct cred *cred;
 	struct kiocb iocb;
+	umode_t type;
 	ssize_t r;
 
+	if (!file)
+		return -EPIPE;
+	type = file_inode(file)->i_mode & S_IFMT;
 	/* The one description that is not ours to keep as it was. */
 	if (type == S_IFCHR && file->f_op->poll &&
 	    !(file->f_flags & O_NONBLOCK))
