@@ -218,7 +218,7 @@ log_around_failures() {
 	report=$REPORT awk '
 		/^ok [0-9]|^# +(OK|RUN) / { kept = 0; next }
 		{ line[kept++ % 12] = $0 }
-		/^ *not ok [0-9]/ || /^(lab\/vm|timeout):/ || $0 ~ ENVIRON["report"] {
+		/^ *not ok [0-9]/ || /^# exit status / || /^(lab\/vm|timeout):/ || $0 ~ ENVIRON["report"] {
 			for (i = kept > 12 ? kept - 12 : 0; i < kept; i++)
 				print line[i % 12]
 			kept = 0
