@@ -72,13 +72,15 @@ check_boot() {
 	expect "[amd] no boot costs more than on stock KVM" no_slower "$json"
 }
 
-# within_aims JSON: no device costs more than its peer, and no more than its aim where that was met once.
+# within_aims JSON: no device costs more than its peer, and no more than its aim where that was met once. A stream of TCP
+# has a little grace, since how it falls into segments is another matter with each build.
 within_aims() {
 	! rows_of "$1" | awk '
 		{ aim = 1 }
 		/ 4 KiB / { aim = 0.5 }
 		/ packet sent, one by one$/ || / packet received, in bursts / { aim = 0.8 }
 		/ virtio console / { aim = 0.1 }
+		/ of TCP / { aim = 1.05 }
 		$2 > aim { print $0 ", aim " aim }' | grep .
 }
 
