@@ -17,12 +17,13 @@
  * A request in flight pins the pages of its data, the host's block layer does;
  * its status byte is written through the guest's mapping when it is over.
  */
+#include <linux/atomic.h>
 #include <linux/blkdev.h>
 #include <linux/cred.h>
-#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
+#include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -53,6 +54,7 @@
  * @done: how much of that is done
  * @result: bytes or an errno, when it came back
  * @waits: one of pool.nr_waiting
+ * @holds: who has not let go of it yet: the host, and a thread that submits it
  * @cached: by the page cache, though the file has O_DIRECT
  * @skip: bytes of the pieces before the data
  * @nr_pieces: pieces in @pieces, 0 if they were not kept
@@ -77,6 +79,7 @@ struct request {
 	u64 done;
 	long result;
 	bool waits;
+	atomic_t holds;
 	bool cached;
 	u32 skip;
 	u32 nr_pieces;
@@ -134,7 +137,7 @@ static bool is_transfer(const struct request *req)
 static void forget_pieces(struct request *req)
 {
 	if (req->pieces != req->few)
-		kfree(req->pieces);
+		kvfree(req->pieces);
 	req->pieces = NULL;
 	req->nr_pieces = 0;
 }
@@ -171,6 +174,17 @@ static u8 status_of(const struct request *req, long result)
 
 /* ------------------------------------------------------- reads and writes */
 
+/*
+ * The host may be done before the call that submitted to it has returned, and
+ * that still looks at the iocb. Where no lock of the queue's keeps the request
+ * from being used again meanwhile, the last of the two gives it back.
+ */
+static void let_go(struct request *req)
+{
+	if (atomic_dec_and_test(&req->holds))
+		kiln_queue_done(req->queue, &req->node);
+}
+
 /* Context: any. */
 static void came_back(struct kiocb *iocb, long result)
 {
@@ -179,7 +193,7 @@ static void came_back(struct kiocb *iocb, long result)
 	if (is_write(req))
 		kiln_iocb_end_write(iocb);
 	req->result = result;
-	kiln_queue_done(req->queue, &req->node);
+	let_go(req);
 }
 
 /* A write that is not over before it is on the medium. */
@@ -242,7 +256,6 @@ static ssize_t transfer_waiting(struct request *req,
 		req->cached = true;
 		r = transfer(req, pieces, nr, false);
 	}
-	/* What is to come back may be over, and all else with it; serial is not. */
 	if (serial)
 		mutex_unlock(&block->serial);
 	return r;
@@ -253,17 +266,13 @@ static ssize_t transfer_waiting(struct request *req,
 static ssize_t transfer_in_mm(struct request *req)
 {
 	struct mm_struct *mm = req->queue->worker.mm;
-	struct file *file;
 	ssize_t r;
 
 	if (!mmget_not_zero(mm))
 		return -EIO;
-	/* The device may be gone before the call has left the file system. */
-	file = get_file(block_of(req)->file);
 	kthread_use_mm(mm);
 	r = transfer_waiting(req, req->pieces, req->nr_pieces);
 	kthread_unuse_mm(mm);
-	fput(file);
 	mmput_async(mm);
 	return r;
 }
@@ -300,13 +309,15 @@ static long perform_as_opener(struct request *req)
 static void wait_work(struct work_struct *work)
 {
 	struct request *req = container_of(work, struct request, work);
-	long r = is_transfer(req) ? transfer_in_mm(req) : perform_as_opener(req);
+	long r;
 
-	/* One that is to come back may be over already. */
-	if (r == -EIOCBQUEUED)
-		return;
-	req->result = r;
-	kiln_queue_done(req->queue, &req->node);
+	atomic_set(&req->holds, 2);
+	r = is_transfer(req) ? transfer_in_mm(req) : perform_as_opener(req);
+	if (r != -EIOCBQUEUED) {
+		req->result = r;
+		atomic_set(&req->holds, 1);
+	}
+	let_go(req);
 }
 
 static u32 waiting_max(const struct request *req)
@@ -410,7 +421,7 @@ static bool keep_pieces(struct request *req, const struct iovec *pieces, u32 nr,
 {
 	req->pieces = req->few;
 	if (nr > FEW_PIECES)
-		req->pieces = kmalloc_array(nr, sizeof(*pieces), gfp);
+		req->pieces = kvmalloc_array(nr, sizeof(*pieces), gfp);
 	if (!req->pieces)
 		return false;
 	memcpy(req->pieces, pieces, nr * sizeof(*pieces));
@@ -587,6 +598,7 @@ static struct request *new_request(struct kiln_queue *queue,
 	req->status = last->iov_base + last->iov_len - 1;
 	req->iocb.ki_flags = 0;
 	req->waits = false;
+	atomic_set(&req->holds, 1);
 	return req;
 }
 
@@ -688,6 +700,7 @@ static void block_complete(struct kiln_queue *queue, struct llist_node *list)
 	struct request *req, *next;
 
 	llist_for_each_entry_safe(req, next, list, node) {
+		atomic_set(&req->holds, 1);
 		if (req->waits)
 			stopped_waiting(req);
 		if (is_transfer(req))
