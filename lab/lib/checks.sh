@@ -103,11 +103,33 @@ again_if_lost() {
 	fi
 }
 
+# What the log of a machine looks like that QEMU's TCG has lost (Documentation/lab.rst), and what it does not explain.
+LOST_BY_TCG='^lab/vm: (no end after|the machine ended)|triple fault: an exception while|RIP: [0-9]+:(svm_enter|svm_enter_guest|svm_vcpu_run|__svm_vcpu_run)\+'
+NOT_BY_TCG='KASAN:|UBSAN:|locking correctness|circular locking|lock state|unreferenced object|list_(add|del) corruption|Bad page'
+# More than so many in one run are no accident.
+REPEATS_MAX=3
+
+# Was the machine of the check that has just failed lost by TCG? Then it is noted, as it is done once more.
+lost_by_tcg() {
+	local log=$LOGS/${CHECK_NAME//\//.}.log
+	case $CHECK_NAME in *intel*) return 1 ;; esac
+	grep -qE "$LOST_BY_TCG" "$log" && ! grep -qE "$NOT_BY_TCG" "$log" || return
+	[ ! -e "$LOGS/repeated" ] || [ "$(wc -l <"$LOGS/repeated")" -lt $REPEATS_MAX ] || return
+	echo "$CHECK_NAME" >>"$LOGS/repeated"
+}
+
 # run_check NAME: does it, in this process; 0 if nothing failed.
 run_check() {
-	local status
 	CHECK_NAME=$1
 	RESULTS=$LOGS/${CHECK_NAME//\//.}.results
+	do_check && return
+	lost_by_tcg || return
+	echo "# the emulator may have lost the machine: once more"
+	do_check
+}
+
+do_check() {
+	local status
 	: >"$RESULTS"
 	(${CHECK_FUNCTION[$CHECK_NAME]})
 	status=$?
@@ -196,10 +218,14 @@ skips_by_reason() {
 		}'
 }
 
-# failures: for each check that failed, its cases and what its log says around them, so that the end of a long run's
-# output is enough to know what happened.
+# failures: for each check that failed, its cases and what its log says around them, and the latter for each that was
+# done twice, so that the end of a long run's output is enough to know what happened.
 failures() {
 	local name log
+	while read -r name; do
+		printf '=== %s was done twice\n' "$name"
+		log_around_failures <"$LOGS/${name//\//.}.log" | cut -c -240 | head -n 60
+	done < <(cat "$LOGS/repeated" 2>/dev/null)
 	for name in "${CHECK_NAMES[@]}"; do
 		[ "${CHECK_STATE[$name]:-}" = failed ] || continue
 		log=$LOGS/${name//\//.}
@@ -275,6 +301,7 @@ stop_tree() {
 # Prints what failed and the closing line; 0 if nothing failed and something passed.
 summary() {
 	failures
+	[ ! -e "$LOGS/repeated" ] || echo "done twice, as QEMU may have lost the machine: $(sort "$LOGS/repeated" | paste -sd ' ')"
 	cat "$LOGS"/*.results 2>/dev/null | awk -F '\t' '
 		{ n[$1]++ }
 		END {
