@@ -355,11 +355,98 @@ static int set_balloon(const struct control *control, struct virtio *virtio,
 	return 0;
 }
 
+static const char *hint_state(uint32_t state)
+{
+	static const char *const names[] = {
+		[KILN_BALLOON_HINT_NONE] = "none",
+		[KILN_BALLOON_HINT_ASKED] = "asked",
+		[KILN_BALLOON_HINT_BEGUN] = "begun",
+		[KILN_BALLOON_HINT_FINISHED] = "finished",
+		[KILN_BALLOON_HINT_STOPPED] = "stopped",
+	};
+
+	return state < ARRAY_SIZE(names) ? names[state] : "unknown";
+}
+
+/* NULL: the module has none. */
+static json_t *describe_hints(const struct virtio *virtio)
+{
+	struct kiln_virtio_hint hint;
+
+	if (virtio_call(virtio, KILN_VIRTIO_GET_HINT, &hint))
+		return NULL;
+	return json_pack("{s:s, s:I, s:I}", "state", hint_state(hint.state), "hinted",
+			 (json_int_t)hint.hinted, "returned", (json_int_t)hint.returned);
+}
+
+/* While hints are looked at nobody may write to the guest's memory whom the module does not know. */
+static int check_hints(const struct control *control)
+{
+	const struct devices_config *config = &control->guest.config->devices;
+
+	if (control->state != CONTROL_RUNNING)
+		return error_set("%s is suspended; `kiln resume %s` first", control->name,
+				 control->name);
+	for (unsigned int i = 0; i < config->nr_nets; i++)
+		if (config->nets[i].vhost)
+			return error_set("a network card with vhost=kernel rules hints out; start %s with vhost=kiln",
+					 control->name);
+	return 0;
+}
+
+static int ask_for_hints(const struct control *control, struct virtio *virtio, const char *end)
+{
+	struct kiln_virtio_hint hint = { .command = KILN_BALLOON_HINT_START };
+
+	if (end) {
+		if (strcmp(end, "end"))
+			return error_set("balloon hint: %s is not known; it takes end, or nothing", end);
+		hint.command = KILN_BALLOON_HINT_DONE;
+	}
+	if (check_hints(control))
+		return -1;
+	/* A round that is on is as good. */
+	if (!virtio_call(virtio, KILN_VIRTIO_SET_HINT, &hint) || errno == EBUSY)
+		return 0;
+	if (errno == EOPNOTSUPP)
+		return error_set("%s has no balloon driver at work that gives hints (Linux has since 5.0); load virtio_balloon in the guest",
+				 control->name);
+	return error_set("the balloon does not ask for hints: %s; load a matching module",
+			 strerror(errno));
+}
+
+static int change_balloon(const struct control *control, struct virtio *virtio,
+			  struct kiln_virtio_balloon *balloon, char **words)
+{
+	if (!words[1])
+		return 0;
+	if (!strcmp(words[1], "hint"))
+		return ask_for_hints(control, virtio, words[2]);
+	if (words[2])
+		return error_set("balloon: a word too many; it takes a size, or hint");
+	return set_balloon(control, virtio, balloon, words[1]);
+}
+
+static json_t *describe_balloon(const struct control *control, const struct virtio *virtio,
+				const struct kiln_virtio_balloon *balloon)
+{
+	uint64_t memory = control->guest.config->memory;
+	json_t *reply = json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "memory", (json_int_t)memory,
+				  "target", (json_int_t)(memory - balloon->num_pages * GUEST_PAGE),
+				  "now",
+				  (json_int_t)(memory - min_u64(memory, balloon->actual * GUEST_PAGE)),
+				  "reported", (json_int_t)balloon->reported, "device",
+				  describe_device(virtio), "guest", balloon_stats(balloon));
+
+	if (reply)
+		put(reply, "hints", describe_hints(virtio));
+	return reply;
+}
+
 static json_t *do_balloon(struct control *control, struct control_client *client, char **words)
 {
 	struct virtio *virtio = find_device(control->guest.devices, VIRTIO_ID_BALLOON);
 	struct kiln_virtio_balloon balloon;
-	uint64_t memory = control->guest.config->memory;
 
 	(void)client;
 	if (!virtio) {
@@ -371,13 +458,9 @@ static json_t *do_balloon(struct control *control, struct control_client *client
 			  strerror(errno));
 		return NULL;
 	}
-	if (words[1] && set_balloon(control, virtio, &balloon, words[1]))
+	if (change_balloon(control, virtio, &balloon, words))
 		return NULL;
-	return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "memory", (json_int_t)memory, "target",
-			 (json_int_t)(memory - balloon.num_pages * GUEST_PAGE), "now",
-			 (json_int_t)(memory - min_u64(memory, balloon.actual * GUEST_PAGE)),
-			 "reported", (json_int_t)balloon.reported, "device",
-			 describe_device(virtio), "guest", balloon_stats(&balloon));
+	return describe_balloon(control, virtio, &balloon);
 }
 
 /* ---- the power button and the hard ways ---- */
@@ -477,7 +560,7 @@ static const struct {
 	json_t *(*act)(struct control *control, struct control_client *client, char **words);
 } verbs[] = {
 	{ "info", 0, do_info },		{ "stats", 0, do_stats },
-	{ "balloon", 1, do_balloon },	{ "shutdown", 0, do_shutdown },
+	{ "balloon", 2, do_balloon },	{ "shutdown", 0, do_shutdown },
 	{ "suspend", 0, do_suspend },	{ "resume", 0, do_resume },
 	{ "reboot", 0, do_reboot },	{ "destroy", 0, do_destroy },
 };

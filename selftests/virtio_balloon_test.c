@@ -706,7 +706,8 @@ TEST_F(balloon, calls_are_checked)
 	EXPECT_EQ(-EINVAL, virtio_fd(self->vm, VIRTIO_ID_BALLOON, 1));
 	EXPECT_EQ(-EINVAL, virtio_fd(self->vm, VIRTIO_ID_BALLOON, 6));
 	ASSERT_IOCTL(0, self->v.fd, VHOST_GET_FEATURES, &features);
-	EXPECT_EQ(STATS_VQ | POISON | REPORTS | BIT64(VIRTIO_BALLOON_F_DEFLATE_ON_OOM), features & 0xffffff);
+	EXPECT_EQ(STATS_VQ | POISON | REPORTS | BIT64(VIRTIO_BALLOON_F_DEFLATE_ON_OOM) |
+		  BIT64(VIRTIO_BALLOON_F_FREE_PAGE_HINT), features & 0xffffff);
 	fd = virtio_fd(self->vm, VIRTIO_ID_BALLOON, 2);
 	ASSERT_LE(0, fd);
 	ASSERT_IOCTL(0, fd, VHOST_GET_FEATURES, &features);

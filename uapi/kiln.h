@@ -444,10 +444,60 @@ struct kiln_virtio_balloon {
 /*
  * On a device of the type, at any time. What is of GET only is ignored by SET.
  * -EINVAL: @reserved set. A device has 2 to 5 queues: statistics are offered
- * from 3 on, reporting with 5. KILN_CREATE_VIRTIO says -EOPNOTSUPP on a kernel that lets
+ * from 3 on, reporting and hints with 5. KILN_CREATE_VIRTIO says -EOPNOTSUPP on a kernel that lets
  * no module give a process' memory back.
  */
 #define KILN_VIRTIO_SET_BALLOON	_IOW(KILNIO, 0x24, struct kiln_virtio_balloon)
 #define KILN_VIRTIO_GET_BALLOON	_IOR(KILNIO, 0x24, struct kiln_virtio_balloon)
+
+/* struct kiln_virtio_hint.command */
+#define KILN_BALLOON_HINT_START	0	/* the driver is asked for a round of hints */
+#define KILN_BALLOON_HINT_STOP	1	/* no more of it; the driver keeps its pages */
+#define KILN_BALLOON_HINT_DONE	2	/* no more of it; the driver takes them back */
+
+/* struct kiln_virtio_hint.state */
+#define KILN_BALLOON_HINT_NONE	0	/* there was no round since the last reset */
+#define KILN_BALLOON_HINT_ASKED	1	/* the driver has not begun */
+#define KILN_BALLOON_HINT_BEGUN	2
+#define KILN_BALLOON_HINT_FINISHED	3	/* by the driver, and it has its pages back */
+#define KILN_BALLOON_HINT_STOPPED	4	/* by STOP or DONE */
+
+/**
+ * struct kiln_virtio_hint - argument of KILN_VIRTIO_SET_HINT, _GET_HINT
+ * @command: SET: KILN_BALLOON_HINT_START, _STOP or _DONE
+ * @state: GET: KILN_BALLOON_HINT_NONE and those that follow it
+ * @id: GET: the command id of the latest round
+ * @hinted: GET: bytes that were hinted in it so far
+ * @returned: GET: those of them that held zeroes and went back to the host
+ * @reserved0: zero
+ * @reserved: zero
+ */
+struct kiln_virtio_hint {
+	__u32 command;
+	__u32 state;
+	__u32 id;
+	__u32 reserved0;
+	__u64 hinted;
+	__u64 returned;
+	__u64 reserved[4];
+};
+
+/*
+ * On a device of the type with 5 queues, SET also by those who do not wait for the
+ * On a device of the type with 5 queues: free page hints. What of the memory that the
+ * driver hints holds nothing but zeroes goes back at once, whoever may use it by
+ * then; the rest stays, as does all that is not private anonymous memory, or is a
+ * part of a huge page. Nobody finds anything else there than before, if no one else
+ * writes to the guest's memory while a round is on than vCPUs, devices made by
+ * KILN_CREATE_VIRTIO, and calls of the VM: not the caller itself, nor the kernel for
+ * it (vhost, I/O of its own). What is written so in between may be lost.
+ *
+ * When the driver has no more to hint the round is over without a call: @state says
+ * so. What is of GET only is ignored by SET. -EINVAL: unknown @command, @reserved
+ * set; -EOPNOTSUPP: there is no driver at work that took
+ * VIRTIO_BALLOON_F_FREE_PAGE_HINT; -EBUSY: START while a round is on.
+ */
+#define KILN_VIRTIO_SET_HINT	_IOW(KILNIO, 0x25, struct kiln_virtio_hint)
+#define KILN_VIRTIO_GET_HINT	_IOR(KILNIO, 0x25, struct kiln_virtio_hint)
 
 #endif /* _UAPI_KILN_H */

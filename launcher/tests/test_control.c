@@ -45,6 +45,8 @@ static struct {
 	unsigned int suspends;
 	int suspend_error;
 	struct kiln_virtio_balloon told;
+	struct kiln_virtio_hint hint;
+	int hint_error;
 } m;
 
 static void set_irq(struct irq_line *line, bool level)
@@ -80,6 +82,15 @@ static int device_call(int fd, unsigned long request, void *arg)
 		return 0;
 	case KILN_VIRTIO_GET_BALLOON:
 		*(struct kiln_virtio_balloon *)arg = m.told;
+		return 0;
+	case KILN_VIRTIO_SET_HINT:
+		errno = m.hint_error;
+		if (m.hint_error)
+			return -1;
+		m.hint.command = ((struct kiln_virtio_hint *)arg)->command;
+		return 0;
+	case KILN_VIRTIO_GET_HINT:
+		*(struct kiln_virtio_hint *)arg = m.hint;
 		return 0;
 	default:
 		return -1;
@@ -243,6 +254,8 @@ static void bad_lines_get_sentences(void)
 		{ "balloon x\n", "balloon" },
 		{ "balloon 67108865\n", "balloon" },
 		{ "balloon 1 2\n", "balloon: a word too many" },
+		{ "balloon hint 2\n", "balloon hint: 2 is not known" },
+		{ "balloon hint end 2\n", "balloon: a word too many" },
 		{ "a b c d e f g h\n", "a: no such command" },
 		{ "\xff\xfe\n", "??: no such command" },
 		{ "resume\n", "nothing to resume" },
@@ -408,6 +421,40 @@ static void the_balloon_is_told_in_pages(void)
 	take_down();
 }
 
+static void the_balloon_asks_for_hints(void)
+{
+	int fd;
+
+	CHECK(set_up());
+	fd = dial();
+	m.hint.command = ~0U;
+	CHECK(ask(fd, "balloon\n") && says("\"state\":\"none\"") && m.hint.command == ~0U);
+	m.hint.state = KILN_BALLOON_HINT_BEGUN;
+	m.hint.hinted = 8192;
+	m.hint.returned = 4096;
+	CHECK(ask(fd, "balloon hint\n") && says("\"state\":\"begun\"") && says("\"hinted\":8192") &&
+	      says("\"returned\":4096"));
+	CHECK(m.hint.command == KILN_BALLOON_HINT_START);
+	CHECK(ask(fd, "balloon hint end\n") && says("\"ok\":true"));
+	CHECK(m.hint.command == KILN_BALLOON_HINT_DONE && m.told.num_pages == 0);
+	/* One that is on already will do. */
+	m.hint_error = EBUSY;
+	CHECK(ask(fd, "balloon hint\n") && says("\"ok\":true"));
+	m.hint_error = EOPNOTSUPP;
+	CHECK(ask(fd, "balloon hint\n") && says("\"ok\":false") && says("no balloon driver at work that gives hints"));
+	m.hint_error = ENOTTY;
+	CHECK(ask(fd, "balloon hint\n") && says("load a matching module"));
+	m.hint_error = 0;
+	m.config.devices.nr_nets = 1;
+	m.config.devices.nets[0].vhost = true;
+	CHECK(ask(fd, "balloon hint\n") && says("vhost=kernel rules hints out"));
+	m.config.devices.nr_nets = 0;
+	CHECK(ask(fd, "suspend\n") && says("\"ok\":true"));
+	CHECK(ask(fd, "balloon hint\n") && says("is suspended"));
+	close(fd);
+	take_down();
+}
+
 static void the_end_is_told_to_all(void)
 {
 	int one, two;
@@ -454,6 +501,7 @@ static const struct test tests[] = {
 	TEST(a_device_that_does_not_stop_leaves_the_guest_running),
 	TEST(two_may_suspend_at_once),
 	TEST(the_balloon_is_told_in_pages),
+	TEST(the_balloon_asks_for_hints),
 	TEST(the_end_is_told_to_all),
 	TEST(a_reboot_is_wanted_while_its_client_stays),
 	TESTS_END

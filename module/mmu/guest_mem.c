@@ -119,8 +119,9 @@ static int guest_access_nofault(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
 	if (guest_find(mmu, cpu, gpa, len, piece) &&
 	    (!write || piece->writable)) {
 		pagefault_disable();
-		r = user_access(piece->slot, gpa, buf, piece->hva, piece->len,
-				write);
+		if (!kiln_mmu_frozen(mmu, piece->hva, piece->len))
+			r = user_access(piece->slot, gpa, buf, piece->hva,
+					piece->len, write);
 		pagefault_enable();
 		if (r)
 			r = -EAGAIN;
@@ -304,7 +305,8 @@ int kiln_mmu_cmpxchg(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu, u64 gpa,
 	rcu_read_lock();
 	if (guest_find(mmu, cpu, gpa, size, &piece) && piece.writable) {
 		pagefault_disable();
-		r = user_cmpxchg(&piece, gpa, old, new, size, ok);
+		if (!kiln_mmu_frozen(mmu, piece.hva, size))
+			r = user_cmpxchg(&piece, gpa, old, new, size, ok);
 		pagefault_enable();
 		if (r)
 			r = -EAGAIN;
@@ -420,7 +422,8 @@ static int gpa_cache_access(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
 	if (unlikely(cache->generation != READ_ONCE(mmu->slots.generation)))
 		gpa_cache_refresh(mmu, cache);
 	if (likely(cache->hva != KILN_HVA_BAD &&
-		   (!write || cache->writable))) {
+		   (!write || cache->writable) &&
+		   !kiln_mmu_frozen(mmu, cache->hva + offset, len))) {
 		pagefault_disable();
 		r = user_access(cache->slot, cache->gpa + offset, buf,
 				cache->hva + offset, len, write);
@@ -472,7 +475,8 @@ int kiln_gpa_cache_write_atomic(struct kiln_mmu *mmu,
 		return -EFAULT;
 	rcu_read_lock();
 	if (cache->generation == READ_ONCE(mmu->slots.generation) &&
-	    cache->hva != KILN_HVA_BAD && cache->writable) {
+	    cache->hva != KILN_HVA_BAD && cache->writable &&
+	    !kiln_mmu_frozen(mmu, cache->hva + offset, len)) {
 		r = copy_to_user_nofault((void __user *)cache->hva + offset,
 					 buf, len);
 		kiln_slot_wrote(cache->slot, cache->gpa + offset, len);

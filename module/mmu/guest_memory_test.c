@@ -181,6 +181,31 @@ static void a_page_being_invalidated_is_not_mapped(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, mapped(m, GPA));
 }
 
+static void what_is_frozen_nobody_touches(struct kunit *test)
+{
+	struct memory *m = test->priv;
+	u8 b = 0;
+
+	fault(m, GPA, KILN_ACCESS_WRITE);
+	fault(m, GPA + PAGE_SIZE, KILN_ACCESS_WRITE);
+	KUNIT_ASSERT_EQ(test, kiln_mmu_freeze(&m->mmu, m->hva,
+					      m->hva + PAGE_SIZE), 0);
+	KUNIT_EXPECT_FALSE(test, mapped(m, GPA));
+	KUNIT_EXPECT_EQ(test, fault(m, GPA, KILN_ACCESS_READ),
+			KILN_FAULT_MAPPED);
+	KUNIT_EXPECT_FALSE(test, mapped(m, GPA));
+	KUNIT_EXPECT_EQ(test, kiln_mmu_read_atomic(&m->mmu, NULL, GPA, &b, 1),
+			-EFAULT);
+	/* the page behind it is as it was */
+	KUNIT_EXPECT_TRUE(test, mapped(m, GPA + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, kiln_mmu_read_atomic(&m->mmu, NULL,
+						   GPA + PAGE_SIZE, &b, 1), 0);
+	kiln_mmu_thaw(&m->mmu);
+	KUNIT_EXPECT_EQ(test, kiln_mmu_write(&m->mmu, NULL, GPA, &b, 1), 0);
+	fault(m, GPA, KILN_ACCESS_WRITE);
+	KUNIT_EXPECT_TRUE(test, writable(m, GPA));
+}
+
 static void without_a_slot_it_is_a_device(struct kunit *test)
 {
 	struct memory *m = test->priv;
@@ -530,6 +555,7 @@ static struct kunit_case memory_cases[] = {
 	KUNIT_CASE(the_zero_page_is_replaced_upon_a_write),
 	KUNIT_CASE(what_the_host_unmaps_is_unmapped_and_flushed),
 	KUNIT_CASE(a_page_being_invalidated_is_not_mapped),
+	KUNIT_CASE(what_is_frozen_nobody_touches),
 	KUNIT_CASE(without_a_slot_it_is_a_device),
 	KUNIT_CASE(a_device_far_from_memory_costs_no_table),
 	KUNIT_CASE(a_deleted_slot_is_unmapped),

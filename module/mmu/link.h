@@ -51,6 +51,21 @@ struct kiln_mmu_link *kiln_link_create(struct kiln_mmu *mmu);
  */
 void kiln_link_put(struct kiln_mmu_link *link);
 
+/**
+ * kiln_link_block() - take a range from the guest, as an invalidation does
+ * @link: of a struct kiln_mmu that is not destroyed meanwhile
+ * @start: host address, of a page
+ * @end: one past the last
+ *
+ * Upon return no processor uses the range for the guest, and faults there are
+ * tried again and again until kiln_link_unblock().
+ *
+ * Context: process, the mmu lock not held; may sleep.
+ */
+void kiln_link_block(struct kiln_mmu_link *link, unsigned long start,
+		     unsigned long end);
+void kiln_link_unblock(struct kiln_mmu_link *link);
+
 /* Is an invalidation of [@start, @end) in progress? */
 static inline bool kiln_link_invalidating(const struct kiln_mmu_link *link,
 					  unsigned long start,

@@ -190,3 +190,28 @@ unlock:
 }
 
 KILN_EXPORT_FOR_KUNIT(kiln_mmu_set_region);
+
+int kiln_mmu_freeze(struct kiln_mmu *mmu, unsigned long start,
+		    unsigned long end)
+{
+	if (down_write_killable(&mmu->slots_lock))
+		return -EINTR;
+	WRITE_ONCE(mmu->frozen_start, start);
+	/* Pairs with kiln_mmu_frozen(). */
+	smp_store_release(&mmu->frozen_end, end);
+	/* Accesses that do not sleep are under RCU. */
+	synchronize_rcu_expedited();
+	kiln_link_block(mmu->link, start, end);
+	return 0;
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_freeze);
+
+void kiln_mmu_thaw(struct kiln_mmu *mmu)
+{
+	kiln_link_unblock(mmu->link);
+	WRITE_ONCE(mmu->frozen_end, 0);
+	up_write(&mmu->slots_lock);
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_mmu_thaw);

@@ -195,6 +195,9 @@ struct kiln_slots {
  * @slots_lock: held for writing while slots change, and for reading across
  *	accesses to guest memory that may sleep
  * @slots: see struct kiln_slots
+ * @frozen_start: host addresses that kiln_mmu_freeze() has taken from all; read
+ *	under RCU
+ * @frozen_end: see @frozen_start; 0: none. Both are written under slots_lock
  * @zaps: [l] leaves removed
  * @flushes: [l] calls of @flush
  *
@@ -212,6 +215,8 @@ struct kiln_mmu {
 	struct kiln_pt pt;
 	struct rw_semaphore slots_lock;
 	struct kiln_slots slots;
+	unsigned long frozen_start;
+	unsigned long frozen_end;
 	u64 zaps;
 	u64 flushes;
 };
@@ -388,6 +393,43 @@ static inline void kiln_mmu_wrote(struct kiln_mmu *mmu, unsigned long hva,
 {
 	if (kiln_mmu_logging(mmu))
 		kiln_mmu_log_write(mmu, hva, len);
+}
+
+/**
+ * kiln_mmu_freeze() - nobody of kiln's touches a range until kiln_mmu_thaw()
+ * @mmu: the VM's
+ * @start: host address, of a page
+ * @end: one past the last, of a page
+ *
+ * vCPUs that do fault again and again, accesses of this room wait, and slots stay
+ * as they are. Whoever bypasses this room (see kiln_mmu_wrote()) is the caller's
+ * business.
+ *
+ * Return: 0 with slots_lock held for writing; -EINTR: fatal signal.
+ * Context: process, of the VM's mm; may sleep. For a short time only.
+ */
+int kiln_mmu_freeze(struct kiln_mmu *mmu, unsigned long start,
+		    unsigned long end);
+void kiln_mmu_thaw(struct kiln_mmu *mmu);
+
+/**
+ * kiln_mmu_frozen() - is some of a range frozen?
+ * @mmu: the VM's
+ * @hva: host address
+ * @len: bytes
+ *
+ * Return: true: use a variant that waits. False: the range is not frozen until the
+ * caller leaves the RCU read side.
+ * Context: RCU read side.
+ */
+static inline bool kiln_mmu_frozen(const struct kiln_mmu *mmu,
+				   unsigned long hva, size_t len)
+{
+	/* Pairs with kiln_mmu_freeze(). */
+	unsigned long end = smp_load_acquire(&mmu->frozen_end);
+
+	return unlikely(end) && hva < end &&
+	       READ_ONCE(mmu->frozen_start) < hva + len;
 }
 
 enum kiln_fault {

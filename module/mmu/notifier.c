@@ -108,16 +108,25 @@ static int link_invalidate_start(struct mmu_notifier *notifier,
 	return 0;
 }
 
-static void link_invalidate_end(struct mmu_notifier *notifier,
-				const struct mmu_notifier_range *range)
+void kiln_link_block(struct kiln_mmu_link *link, unsigned long start,
+		     unsigned long end)
 {
-	struct kiln_mmu_link *link = to_link(notifier);
+	link_zap(link, start, end, true, true);
+}
 
+void kiln_link_unblock(struct kiln_mmu_link *link)
+{
 	write_lock(&link->lock);
 	/* registration excludes invalidations: each end has had its start */
 	if (!WARN_ON_ONCE(!link->invalidations))
 		link->invalidations--;
 	write_unlock(&link->lock);
+}
+
+static void link_invalidate_end(struct mmu_notifier *notifier,
+				const struct mmu_notifier_range *range)
+{
+	kiln_link_unblock(to_link(notifier));
 }
 
 /* The address space goes away: block all of it for good. */

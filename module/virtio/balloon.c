@@ -13,9 +13,7 @@
  * stays in the ring, where it is read when it comes, until new statistics are
  * wanted and it is given back.
  *
- * Free page hints are not offered. A guest may use a page it has hinted at any
- * time (§5.5.6.5), also while the hint is being served, so only who knows which
- * pages were written since may take it away: a migration with its dirty log.
+ * Free page hints are in balloon_hint.c.
  */
 #include <linux/nospec.h>
 #include <linux/slab.h>
@@ -30,7 +28,7 @@
 #include "balloon.h"
 
 /* Where the queues are, if features do not move them: see role_of(). */
-enum role { INFLATE, DEFLATE, STATS, REPORTING, QUEUES = 5 };
+enum role { INFLATE, DEFLATE, STATS, HINTS, REPORTING, QUEUES };
 
 /* Page numbers taken with one step, and what that is of a worker's budget. */
 #define STEP		1024
@@ -42,6 +40,7 @@ enum role { INFLATE, DEFLATE, STATS, REPORTING, QUEUES = 5 };
 /**
  * struct balloon - a balloon
  * @memory: [c] how memory is given back
+ * @hints: free page hints, with a lock of their own
  * @skip: [i] bytes of the first buffer of the inflate queue that were served
  * @pfns: [i] those of a step
  * @lock: guards all below
@@ -57,6 +56,7 @@ enum role { INFLATE, DEFLATE, STATS, REPORTING, QUEUES = 5 };
  */
 struct balloon {
 	struct kiln_balloon_memory memory;
+	struct kiln_hints hints;
 	u32 skip;
 	u32 pfns[STEP];
 	spinlock_t lock;		/* all below */
@@ -71,16 +71,25 @@ struct balloon {
 
 /*
  * §5.5.2 numbers the queues whatever the features are; Linux before 6.11 and
- * others leave no gap for those that do not exist. The last ones are used
- * for one thing only, so both are right.
+ * others leave no gap for those that do not exist. A driver that uses the queue
+ * for statistics without having them is one of these.
  */
 static enum role role_of(const struct kiln_queue *queue)
 {
-	if (queue->index < STATS)
-		return queue->index;
-	if (queue->index == STATS &&
-	    kiln_virtio_has(queue->dev, VIRTIO_BALLOON_F_STATS_VQ))
-		return STATS;
+	const struct kiln_virtio *dev = queue->dev;
+	u32 index = queue->index;
+
+	if (index < STATS)
+		return index;
+	if (kiln_virtio_has(dev, VIRTIO_BALLOON_F_STATS_VQ)) {
+		if (index == STATS)
+			return STATS;
+	} else if (READ_ONCE(dev->queues[STATS].enabled)) {
+		index++;
+	}
+	if (index == HINTS &&
+	    kiln_virtio_has(dev, VIRTIO_BALLOON_F_FREE_PAGE_HINT))
+		return HINTS;
 	return REPORTING;
 }
 
@@ -459,11 +468,17 @@ static long get_balloon(struct kiln_virtio *dev, void __user *user)
 static long balloon_ioctl(struct kiln_virtio *dev, unsigned int cmd,
 			  void __user *user)
 {
+	struct balloon *balloon = dev->priv;
+
 	switch (cmd) {
 	case KILN_VIRTIO_SET_BALLOON:
 		return set_balloon(dev, user);
 	case KILN_VIRTIO_GET_BALLOON:
 		return get_balloon(dev, user);
+	case KILN_VIRTIO_SET_HINT:
+		return kiln_hints_set(&balloon->hints, dev, user);
+	case KILN_VIRTIO_GET_HINT:
+		return kiln_hints_get(&balloon->hints, user);
 	default:
 		return -ENOTTY;
 	}
@@ -494,16 +509,31 @@ static int balloon_write_config(struct kiln_virtio *dev, u32 off, const u8 *buf,
 
 /* --------------------------------------------------------------------- life */
 
+static bool serve_hints(struct kiln_queue *queue, unsigned int *budget)
+{
+	struct balloon *balloon = queue->dev->priv;
+
+	return kiln_hints_serve(&balloon->hints, queue, budget);
+}
+
 static bool balloon_serve(struct kiln_queue *queue, unsigned int *budget)
 {
 	static bool (* const serve[])(struct kiln_queue *, unsigned int *) = {
 		[INFLATE] = serve_inflate,
 		[DEFLATE] = serve_deflate,
 		[STATS] = serve_stats,
+		[HINTS] = serve_hints,
 		[REPORTING] = serve_reporting,
 	};
 
 	return serve[role_of(queue)](queue, budget);
+}
+
+static void balloon_served(struct kiln_queue *queue)
+{
+	struct balloon *balloon = queue->dev->priv;
+
+	kiln_hints_served(&balloon->hints, queue);
 }
 
 static u64 balloon_offered(struct kiln_virtio *dev)
@@ -513,7 +543,8 @@ static u64 balloon_offered(struct kiln_virtio *dev)
 	if (dev->nr_queues > STATS)
 		features |= BIT_ULL(VIRTIO_BALLOON_F_STATS_VQ);
 	if (dev->nr_queues == QUEUES)
-		features |= BIT_ULL(VIRTIO_BALLOON_F_REPORTING) |
+		features |= BIT_ULL(VIRTIO_BALLOON_F_FREE_PAGE_HINT) |
+			    BIT_ULL(VIRTIO_BALLOON_F_REPORTING) |
 			    BIT_ULL(VIRTIO_BALLOON_F_PAGE_POISON);
 	return features;
 }
@@ -531,6 +562,7 @@ static int balloon_create(struct kiln_virtio *dev)
 		return r;
 	}
 	spin_lock_init(&balloon->lock);
+	kiln_hints_init(&balloon->hints, &balloon->memory);
 	dev->priv = balloon;
 	return 0;
 }
@@ -567,6 +599,7 @@ static void balloon_reset(struct kiln_virtio *dev)
 	balloon->inflated = 0;
 	forget_stats(balloon);
 	spin_unlock(&balloon->lock);
+	kiln_hints_reset(&balloon->hints, dev);
 }
 
 const struct kiln_virtio_ops kiln_virtio_balloon = {
@@ -581,6 +614,7 @@ const struct kiln_virtio_ops kiln_virtio_balloon = {
 	.offered = balloon_offered,
 	.start_queue = balloon_start_queue,
 	.serve = balloon_serve,
+	.served = balloon_served,
 	.reset = balloon_reset,
 	.write_config = balloon_write_config,
 	.ioctl = balloon_ioctl,

@@ -91,6 +91,118 @@ static u64 give_back(struct kiln_balloon_memory *memory,
 	return 0;
 }
 
+/* --------------------------------------------------------------- of zeroes */
+
+static bool is_zero(struct page *page)
+{
+	return !memchr_inv(page_address(page), 0, PAGE_SIZE);
+}
+
+/* How many of @pages belong together. */
+static int in_folio(struct page **pages, int nr)
+{
+	int n = 1;
+
+	while (n < nr && page_folio(pages[n]) == page_folio(pages[0]))
+		n++;
+	return n;
+}
+
+/*
+ * @pages are of one folio, each with a reference of ours: is there no other but
+ * those of the owner's mapping of just them?
+ */
+static bool is_ours_alone(struct page **pages, int nr)
+{
+	struct folio *folio = page_folio(pages[0]);
+	int mappings = nr;
+
+	if (folio_test_large(folio) && folio_entire_mapcount(folio)) {
+		if (nr != folio_nr_pages(folio))
+			return false;
+		mappings = 1;
+	}
+	return folio_ref_count(folio) == nr + mappings;
+}
+
+static bool are_zero(struct page **pages, int nr)
+{
+	while (nr)
+		if (!is_zero(pages[--nr]))
+			return false;
+	return true;
+}
+
+/* Take pages out of @vma: how many bytes. */
+static u64 drop_pages(struct kiln_balloon_memory *memory,
+		      struct vm_area_struct *vma, unsigned long start,
+		      struct page **pages, int nr)
+{
+	u64 done = 0;
+	int n;
+
+	for (; nr; nr -= n, pages += n, start += n * PAGE_SIZE) {
+		n = in_folio(pages, nr);
+		if (!is_ours_alone(pages, n) || !are_zero(pages, n))
+			continue;
+		kiln_zap(memory->zap, vma, start, n * PAGE_SIZE);
+		done += n * PAGE_SIZE;
+	}
+	return done;
+}
+
+static void put_pages(struct page **pages, int nr)
+{
+	while (nr)
+		put_page(pages[--nr]);
+}
+
+/* Look up those of [@*start, @end) that follow each other: how many, from @*start. */
+static int look_up(struct vm_area_struct *vma, unsigned long *start,
+		   unsigned long end, struct page **pages)
+{
+	int nr;
+
+	if (!is_anonymous(vma) || vma->vm_flags & UNTOUCHABLE ||
+	    userfaultfd_armed(vma)) {
+		*start = end;
+		return 0;
+	}
+	for (; *start < end; *start += PAGE_SIZE) {
+		nr = get_user_pages_fast_only(*start, (end - *start) >> PAGE_SHIFT,
+					      FOLL_WRITE, pages);
+		if (nr > 0)
+			return nr;
+	}
+	return 0;
+}
+
+u64 kiln_balloon_drop_zeroes(struct kiln_balloon_memory *memory,
+			     unsigned long start, unsigned long end,
+			     struct page **pages)
+{
+	struct mm_struct *mm = memory->mm;
+	struct vm_area_struct *vma;
+	u64 done = 0;
+	int nr;
+
+	while (start < end) {
+		mmap_read_lock(mm);
+		vma = find_vma_intersection(mm, start, end);
+		if (!vma) {
+			mmap_read_unlock(mm);
+			break;
+		}
+		start = max(start, vma->vm_start);
+		nr = look_up(vma, &start, min(end, vma->vm_end), pages);
+		done += drop_pages(memory, vma, start, pages, nr);
+		mmap_read_unlock(mm);
+		put_pages(pages, nr);
+		start += nr * PAGE_SIZE;
+	}
+	return done;
+}
+
 u64 kiln_balloon_give_back(struct kiln_balloon_memory *memory,
 			   unsigned long start, u64 len)
 {

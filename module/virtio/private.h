@@ -247,6 +247,8 @@ struct kiln_queue {
  * @serve: take chains until there are none, or @budget is used up: see
  *	kiln_queue_pop(). Return true if there is more to do that
  *	no kick will announce. queue->lock, in the VM's mm
+ * @served: the worker has called @serve: what cannot be done under queue->lock.
+ *	No lock, in the VM's mm, which is alive. May be NULL
  * @complete: finish what is in @list, which came from kiln_queue_done().
  *	queue->lock; guest memory only while queue->running
  * @reset: the driver starts anew: forget what it told the device. dev->lock, no
@@ -270,6 +272,7 @@ struct kiln_virtio_ops {
 	int (*start_queue)(struct kiln_queue *queue);
 	void (*stop_queue)(struct kiln_queue *queue);
 	bool (*serve)(struct kiln_queue *queue, unsigned int *budget);
+	void (*served)(struct kiln_queue *queue);
 	void (*complete)(struct kiln_queue *queue, struct llist_node *list);
 	void (*reset)(struct kiln_virtio *dev);
 	int (*write_config)(struct kiln_virtio *dev, u32 off, const u8 *buf,

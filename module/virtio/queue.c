@@ -254,6 +254,8 @@ static void serve_by_worker(struct kiln_worker *worker, bool alive)
 		kiln_vring_disable_kicks(&queue->ring);
 	more = serve(queue, WORKER_BUDGET);
 	mutex_unlock(&queue->lock);
+	if (alive && queue->dev->ops->served)
+		queue->dev->ops->served(queue);
 	if (more)
 		kiln_queue_kick(queue);
 }
