@@ -15,12 +15,12 @@
  */
 #define _GNU_SOURCE
 #include <asm/prctl.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "machine.h"
 #include "rule.h"
 
 #define ARRAY_LEN(a)	(sizeof(a) / sizeof((a)[0]))
@@ -438,15 +438,6 @@ static struct vcpu *create_with_salt(uint64_t value)
 	return vcpu;
 }
 
-static bool run_on_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return !sched_setaffinity(0, sizeof(set), &set);
-}
-
 /* The host's registers that a guest could leave behind, as far as user mode sees them. */
 struct own {
 	uint64_t fs, gs, xcr0;
@@ -487,7 +478,7 @@ TEST(two_guests_on_one_thread_and_the_host_keep_what_is_theirs)
 	for (int turn = 0; turn < 24; turn++) {
 		struct own before, after;
 
-		run_on_cpu(turn / 3 % 2);		/* stays where there is but one */
+		pin_to_cpu(turn / 3 % 2);		/* stays where there is but one */
 		before = look();
 		snprintf(expected, sizeof(expected), "sync %d", turn);
 		ASSERT_OUTCOME(expected, a);

@@ -23,20 +23,11 @@
 
 #include "kselftest_harness.h"
 #include "guest.h"
+#include "machine.h"
 #include "random.h"
 #include "vm.h"
 
 #define ARRAY_LEN(a)	(sizeof(a) / sizeof((a)[0]))
-
-static void pin_to_cpu(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		die("sched_setaffinity: %s", strerror(errno));
-}
 
 static bool among(const char *outcome, const char *const *list, size_t n)
 {
@@ -69,7 +60,8 @@ static void *spoil_registers(void *arg)
 {
 	struct vm *vm = arg;
 
-	pin_to_cpu(0);
+	if (!pin_to_cpu(0))
+		die("sched_setaffinity: %s", strerror(errno));
 	while (!stop) {
 		asm volatile("pcmpeqd %xmm5, %xmm5");
 		GUEST(vm, turns)++;
@@ -85,7 +77,8 @@ TEST(a_guest_that_is_preempted_gets_its_vector_registers_back)
 	const char *outcome;
 
 	stop = false;
-	pin_to_cpu(0);
+	if (!pin_to_cpu(0))
+		die("sched_setaffinity: %s", strerror(errno));
 	ASSERT_EQ(0, pthread_create(&other, NULL, spoil_registers, vcpu->vm));
 	outcome = vcpu_outcome(vcpu);
 	stop = true;

@@ -483,7 +483,6 @@ struct kiln_virtio_hint {
 };
 
 /*
- * On a device of the type with 5 queues, SET also by those who do not wait for the
  * On a device of the type with 5 queues: free page hints. What of the memory that the
  * driver hints holds nothing but zeroes goes back at once, whoever may use it by
  * then; the rest stays, as does all that is not private anonymous memory, or is a

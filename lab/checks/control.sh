@@ -3,7 +3,7 @@
 # The commands on running guests, and what the launcher gives up.
 
 check control/amd "build/module-stock build/launcher kernel/dev kernel/stock" check_control amd /dev/kiln
-check control/kvm "build/launcher kernel/dev kernel/stock" again_if_lost check_control amd /dev/kvm
+check control/kvm "build/launcher kernel/dev kernel/stock" check_control amd /dev/kvm
 
 # control_initrd: prints the path of an initrd with launcher/tests/control-guest.
 control_initrd() {

@@ -7,7 +7,7 @@ for cpu in $BACKENDS; do
 	check "launcher/boot-kiln-$cpu" "build/module-dev build/launcher" check_launcher_boot "$cpu" /dev/kiln
 done
 for cpu in intel amd; do
-	check "launcher/boot-kvm-$cpu" "kernel/dev build/launcher" again_if_lost check_launcher_boot "$cpu" /dev/kvm
+	check "launcher/boot-kvm-$cpu" "kernel/dev build/launcher" check_launcher_boot "$cpu" /dev/kvm
 done
 for cpu in $BACKENDS; do
 	check "launcher/devices-$cpu" "build/module-dev build/launcher" check_launcher_devices "$cpu"
@@ -17,7 +17,7 @@ for cpu in $BACKENDS; do
 done
 # Between the launcher and the host: it is the same on any CPU.
 ! has_backend amd || check launcher/images "build/module-stock build/launcher kernel/stock kernel/dev" check_launcher_images amd
-check launcher/devices-kvm "kernel/dev build/launcher" again_if_lost check_launcher_devices_kvm amd
+check launcher/devices-kvm "kernel/dev build/launcher" check_launcher_devices_kvm amd
 
 check_launcher_unit() {
 	local log=$LOGS/launcher-unit.txt

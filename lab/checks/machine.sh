@@ -36,6 +36,9 @@ check_status() {
 	output=$("$LAB/vm" --cpu amd --cpus 3 --no-load --timeout 120 -- nproc)
 	expected=3
 	expect "--cpus 3 gives 3 CPUs" test "$output" = "$expected"
+	# shellcheck disable=SC2016 # for the shell of the machine
+	output=$("$LAB/vm" --cpu amd --cpus 3 --no-load --timeout 120 -- awk '/Cpus_allowed_list/ { print $2 }' /proc/self/status)
+	expect "none of them is QEMU's first" test "$output" = 1-3
 }
 
 check_reports() {

@@ -74,7 +74,7 @@ net_initrd() {
 
 # What is the same with the host's vhost-net, on kiln and on stock KVM.
 check guest/amd-vhost-net-kiln "build/module-stock build/launcher kernel/stock" check_guest_vhost kiln
-check guest/amd-vhost-net-kvm "build/launcher kernel/stock" again_if_lost check_guest_vhost kvm
+check guest/amd-vhost-net-kvm "build/launcher kernel/stock" check_guest_vhost kvm
 
 # net_host: prints the path of what the machine runs.
 net_host() {

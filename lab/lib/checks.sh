@@ -92,20 +92,8 @@ kunit_results() {
 		}' >>"$RESULTS"
 }
 
-# again_if_lost FUNCTION [ARG...]: for checks of stock KVM, whose machine has no kiln.ko in it. QEMU's TCG loses such a
-# machine now and then (Documentation/lab.rst), which is no fact about kiln's launcher: then it is done again, once.
-again_if_lost() {
-	"$@"
-	if grep -q '^fail' "$RESULTS" && grep -qE '^lab/vm: (no end after|the machine ended|the kernel reported)' "$LOGS/${CHECK_NAME//\//.}.log"; then
-		echo "# the machine was lost, with stock KVM in it: once more"
-		: >"$RESULTS"
-		"$@"
-	fi
-}
-
-# What the log of a machine looks like that QEMU's TCG has lost (Documentation/lab.rst), and what it does not explain.
-LOST_BY_TCG='^lab/vm: (no end after|the machine ended)|triple fault: an exception while|RIP: [0-9]+:(svm_enter|svm_enter_guest|svm_vcpu_run|__svm_vcpu_run)\+'
-NOT_BY_TCG='KASAN:|UBSAN:|locking correctness|circular locking|lock state|unreferenced object|list_(add|del) corruption|Bad page'
+# What lab/vm says of a machine that QEMU's TCG has lost with an interrupt (Documentation/lab.rst).
+LOST_BY_TCG='^lab/vm: (no end after|the machine ended)'
 # More than so many in one run are no accident.
 REPEATS_MAX=3
 
@@ -113,7 +101,7 @@ REPEATS_MAX=3
 lost_by_tcg() {
 	local log=$LOGS/${CHECK_NAME//\//.}.log
 	case $CHECK_NAME in *intel*) return 1 ;; esac
-	grep -qE "$LOST_BY_TCG" "$log" && ! grep -qE "$NOT_BY_TCG" "$log" || return
+	grep -qE "$LOST_BY_TCG" "$log" && ! grep -qE "$REPORT" "$log" || return
 	[ ! -e "$LOGS/repeated" ] || [ "$(wc -l <"$LOGS/repeated")" -lt $REPEATS_MAX ] || return
 	echo "$CHECK_NAME" >>"$LOGS/repeated"
 }

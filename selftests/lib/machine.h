@@ -11,6 +11,12 @@
 
 bool write_file(const char *path, const char *text);
 
+/*
+ * Keep the calling thread on a CPU: the @nth, from 0 on, of those the process might use when it was first asked. False if
+ * there are not so many.
+ */
+bool pin_to_cpu(unsigned int nth);
+
 long meminfo(const char *name);		/* a line of /proc/meminfo, in KiB */
 long used_kib(void);			/* what is in use once caches are dropped and what was freed late is free */
 
