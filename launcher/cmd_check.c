@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * `kiln check`: one line per thing that a run needs, in the order in which
- * they depend on each other, each with its remedy where it is missing.
+ * they depend on each other, each with its remedy where it is missing; then
+ * what only some options and commands want.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -26,14 +30,14 @@ struct check {
 	unsigned int missing;
 };
 
-enum answer { FINE, MISSING, UNKNOWN };
+enum answer { FINE, MISSING, UNKNOWN, ABSENT };
 
 static void answer(struct check *check, enum answer answer, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 static void answer(struct check *check, enum answer answer, const char *fmt, ...)
 {
-	static const char *const words[] = { "ok", "missing", "unknown" };
+	static const char *const words[] = { "ok", "missing", "unknown", "absent" };
 	va_list args;
 
 	check->missing += answer == MISSING;
@@ -191,9 +195,67 @@ static void check_vm(struct check *check)
 	answer(check, MISSING, "VM: %s", error_text());
 }
 
+/* ---- what is not for everybody ---- */
+
+/* 0 or an errno. */
+static int find_device(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+/* As execvp() and, since users' paths have them not, in the directories of root's. */
+static int find_program(const char *name)
+{
+	const char *path = getenv("PATH") ?: "";
+	char dirs[PATH_MAX], file[PATH_MAX];
+	char *rest = dirs, *dir;
+
+	snprintf(dirs, sizeof(dirs), "%s:/usr/sbin:/sbin", path);
+	while ((dir = strsep(&rest, ":"))) {
+		if (*dir && (size_t)snprintf(file, sizeof(file), "%s/%s", dir, name) < sizeof(file) &&
+		    !access(file, X_OK))
+			return 0;
+	}
+	return ENOENT;
+}
+
+static const struct extra {
+	const char *use;
+	int (*find)(const char *name);
+	const char *name;
+	const char *remedy;
+} extras[] = {
+	{ "network cards", find_device, "/dev/net/tun", "run `modprobe tun` as root" },
+	{ "network cards with vhost=kernel", find_device, "/dev/vhost-net", "run `modprobe vhost_net` as root" },
+	{ "kiln net", find_program, "nft", "install nftables" },
+	{ "addresses by DHCP on kiln net", find_program, "dnsmasq", "install dnsmasq-base" },
+	{ "disk images that are not raw", find_program, "qemu-storage-daemon", "install qemu-system-common" },
+	{ "disk images that are not raw", find_device, "/dev/fuse", "run `modprobe fuse` as root" },
+};
+
+static void check_extras(struct check *check)
+{
+	for (const struct extra *extra = extras; extra < extras + ARRAY_SIZE(extras); extra++) {
+		int err = extra->find(extra->name);
+
+		if (!err)
+			answer(check, FINE, "%s: %s", extra->use, extra->name);
+		else if (err == EACCES || err == EPERM)
+			answer(check, ABSENT, "%s: %s: permission denied; run as root, or let your group use it",
+			       extra->use, extra->name);
+		else
+			answer(check, ABSENT, "%s: no %s; %s", extra->use, extra->name, extra->remedy);
+	}
+}
+
 static void (*const checks[])(struct check *check) = {
 	check_cpu,   check_firmware, check_paging,	 check_module, check_others,
-	check_node,  check_version,  check_capabilities, check_vm,
+	check_node,  check_version,  check_capabilities, check_vm,     check_extras,
 };
 
 static int set_device(void *config, const char *value)
@@ -211,7 +273,8 @@ void cmd_check_help(FILE *out)
 {
 	fprintf(out, "Usage: kiln check [OPTION...]\n\n"
 		     "Says what a run needs and whether this machine has it, with the remedy for what\n"
-		     "is missing. Exit status 0: all is there; 1: something is missing.\n\n");
+		     "is missing. What only some options and commands want is said to be absent.\n"
+		     "Exit status 0: all is there that each run needs; 1: something is missing.\n\n");
 	opts_print(options, out);
 }
 
