@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A fuzzer of the ioctls of the device, of VMs and of vCPUs: short programs of calls, the arguments half sensible, half
- * not. Where the kernel has KCOV (lab/vm --kernel debug) a program that reaches a new place in the module is kept, and
+ * A fuzzer of the ioctls of the device, of VMs, vCPUs and virtio devices: short programs of calls, the arguments half
+ * sensible, half not; and rings with anything in them. Where the kernel has KCOV (lab/vm --kernel debug) a program that reaches a new place in the module is kept, and
  * mutated; without KCOV all programs are new ones.
  *
  * A program is the list of the random seeds it is made of: the first makes it, each of the others changes it once. So a
@@ -15,8 +15,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/kcov.h>
 #include <signal.h>
+#include <linux/virtio_ring.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/time.h>
@@ -24,9 +24,11 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "coverage.h"
 #include "guest.h"
 #include "kiln.h"
 #include "random.h"
+#include "virtio.h"
 #include "vm.h"
 
 #define ARRAY_LEN(a)	(sizeof(a) / sizeof((a)[0]))
@@ -35,7 +37,9 @@
 #define MAX_CORPUS	512
 #define ARG_SIZE	8192
 #define ARENA_SIZE	(2UL << 20)
-#define COVER_SIZE	(1UL << 16)
+#define RINGS		0x100000UL	/* of the virtio device, in the arena */
+#define RING_ROOM	0x4000UL
+#define MAX_QUEUES	(VIRTIO_QUEUES + 1)
 #define HANG_SECONDS	60
 
 /* ---- Programs ---- */
@@ -45,7 +49,7 @@ struct program {
 	uint64_t seeds[MAX_SEEDS];
 };
 
-enum target { DEVICE, VM, VCPU };
+enum target { DEVICE, VM, VCPU, VIRTIO, TARGETS };
 
 struct call {
 	uint16_t which;			/* of calls[] */
@@ -56,6 +60,7 @@ struct call {
 
 static uint8_t *arena;
 static int events[2];
+static int files[3];		/* a file, and the ends of a pipe */
 
 static uint64_t word(void)
 {
@@ -77,6 +82,19 @@ static uint64_t word(void)
 static int some_fd(void)
 {
 	return one_in(8) ? (int)word() | 0x40000000 : events[next_random() % 2];
+}
+
+static int some_file(void)
+{
+	return one_in(4) ? some_fd() : files[next_random() % ARRAY_LEN(files)];
+}
+
+static uint32_t some_type(void)
+{
+	static const uint32_t types[] = { VIRTIO_ID_NET, VIRTIO_ID_BLOCK, VIRTIO_ID_CONSOLE, VIRTIO_ID_RNG,
+					  VIRTIO_ID_BALLOON };
+
+	return one_in(16) ? word() : types[next_random() % ARRAY_LEN(types)];
 }
 
 /* Fill an argument in a sensible way; what they leave is random. */
@@ -213,6 +231,125 @@ static void fill_clock(void *arg)
 	((struct kvm_clock_data *)arg)->clock = word();
 }
 
+static void fill_dirty(void *arg)
+{
+	memset(arg, 0, sizeof(struct kvm_clear_dirty_log));
+	((struct kvm_clear_dirty_log *)arg)->slot = next_random() % 4;
+	((struct kvm_clear_dirty_log *)arg)->num_pages = next_random() % 9 * 64;
+	((struct kvm_clear_dirty_log *)arg)->first_page = next_random() % 4 * 64;
+	((struct kvm_clear_dirty_log *)arg)->dirty_bitmap = arena + ARENA_SIZE / 2;
+}
+
+/* Of a virtio device. */
+static void fill_create(void *arg)
+{
+	*(struct kiln_virtio_create *)arg = (struct kiln_virtio_create){ .type = some_type(),
+									 .nr_queues = next_random() % (MAX_QUEUES + 1) };
+}
+
+static void fill_status(void *arg)
+{
+	static const uint8_t statuses[] = { 0, 1, 3, 11, 11, 15, 15, 15, 79, 143 };
+
+	*(uint8_t *)arg = statuses[next_random() % ARRAY_LEN(statuses)];
+}
+
+static void fill_queue(void *arg)
+{
+	struct vhost_vring_state *state = arg;
+
+	state->index = next_random() % (MAX_QUEUES + 1);
+	state->num = one_in(3) ? word() : 1 << next_random() % 9;
+}
+
+static void fill_enable(void *arg)
+{
+	fill_queue(arg);
+	((struct vhost_vring_state *)arg)->num = next_random() % 2;
+}
+
+static void fill_file(void *arg)
+{
+	struct vhost_vring_file *file = arg;
+
+	file->index = next_random() % (MAX_QUEUES + 1);
+	file->fd = one_in(4) ? -1 : some_fd();
+}
+
+static uint64_t ring_part(void)
+{
+	return (uintptr_t)arena + RINGS + next_random() % (MAX_QUEUES * RING_ROOM / 64) * 64;
+}
+
+static void fill_addr(void *arg)
+{
+	*(struct vhost_vring_addr *)arg = (struct vhost_vring_addr){
+		.index = next_random() % (MAX_QUEUES + 1), .flags = one_in(8), .desc_user_addr = ring_part(),
+		.used_user_addr = ring_part(), .avail_user_addr = ring_part() };
+}
+
+static void fill_config(void *arg)
+{
+	struct vhost_vdpa_config *config = arg;
+
+	config->off = next_random() % 64;
+	config->len = next_random() % 16;
+}
+
+static void fill_bell(void *arg)
+{
+	struct kiln_virtio_doorbell *bell = arg;
+
+	bell->index = next_random() % (MAX_QUEUES + 1);
+	bell->flags = next_random() % 4;
+	bell->addr = one_in(2) ? 0x510 : 0xd0000000;
+}
+
+static void fill_message(void *arg)
+{
+	*(struct kiln_virtio_msi *)arg = (struct kiln_virtio_msi){
+		.index = one_in(4) ? KILN_VIRTIO_CONFIG_INDEX : next_random() % MAX_QUEUES, .flags = next_random() % 4,
+		.address = 0xfee00000 | (next_random() & 0xff00c), .data = next_random() & 0x7ff };
+}
+
+static void fill_block(void *arg)
+{
+	*(struct kiln_virtio_block *)arg = (struct kiln_virtio_block){
+		.fd = some_file(), .flags = next_random() % 8, .iops = one_in(4) ? word() : 0,
+		.bps = one_in(4) ? word() : 0, .block_size = one_in(4) ? 512 << next_random() % 5 : 0 };
+}
+
+static void fill_net(void *arg)
+{
+	memset(arg, 0, sizeof(struct kiln_virtio_net));
+	((struct kiln_virtio_net *)arg)->nr_pairs = next_random() % 4;
+	((struct kiln_virtio_net *)arg)->mtu = one_in(2) ? word() : 1500;
+	for (int i = 0; i < 8; i++)
+		((struct kiln_virtio_net *)arg)->fd[i] = some_file();
+}
+
+static void fill_console(void *arg)
+{
+	*(struct kiln_virtio_console *)arg = (struct kiln_virtio_console){ .in = some_file(), .out = some_file(),
+									   .cols = 80, .rows = next_random() };
+}
+
+static void fill_rng(void *arg)
+{
+	*(struct kiln_virtio_rng *)arg = (struct kiln_virtio_rng){ .bps = word() };
+}
+
+static void fill_balloon(void *arg)
+{
+	*(struct kiln_virtio_balloon *)arg = (struct kiln_virtio_balloon){ .num_pages = word(),
+									   .stats_seconds = next_random() % 3 };
+}
+
+static void fill_hint(void *arg)
+{
+	*(struct kiln_virtio_hint *)arg = (struct kiln_virtio_hint){ .command = next_random() % 4 };
+}
+
 /* With a getter the argument starts as what that said, so that a few flipped bits are all that is wrong with it. */
 #define P(target, nr, ...)	{ target, nr, #nr, false, __VA_ARGS__ }
 #define V(target, nr)		{ target, nr, #nr, true }
@@ -251,6 +388,23 @@ static const struct {
 	P(VCPU, KILN_GET_DEATH), P(VCPU, KILN_GET_COUNTERS, fill_counters), P(VCPU, KVM_GET_DEBUGREGS),
 	P(VCPU, KVM_SET_DEBUGREGS), P(VCPU, KVM_SET_GUEST_DEBUG), P(VCPU, KVM_TRANSLATE), P(VCPU, KVM_INTERRUPT),
 	P(VCPU, KVM_ENABLE_CAP), V(VCPU, KVM_KVMCLOCK_CTRL),
+	P(VM, KVM_CLEAR_DIRTY_LOG, fill_dirty), P(VM, KILN_CREATE_VIRTIO, fill_create),
+	P(VIRTIO, VHOST_SET_OWNER), P(VIRTIO, VHOST_RESET_OWNER), P(VIRTIO, VHOST_GET_FEATURES),
+	P(VIRTIO, VHOST_SET_FEATURES, NULL, VHOST_GET_FEATURES), P(VIRTIO, VHOST_VDPA_GET_STATUS),
+	P(VIRTIO, VHOST_VDPA_SET_STATUS, fill_status), P(VIRTIO, VHOST_VDPA_SET_STATUS, fill_status),
+	P(VIRTIO, VHOST_VDPA_GET_CONFIG, fill_config), P(VIRTIO, VHOST_VDPA_SET_CONFIG, fill_config),
+	P(VIRTIO, VHOST_VDPA_SET_CONFIG_CALL), P(VIRTIO, VHOST_VDPA_SUSPEND),
+	P(VIRTIO, VHOST_SET_VRING_NUM, fill_queue), P(VIRTIO, VHOST_SET_VRING_ADDR, fill_addr),
+	P(VIRTIO, VHOST_SET_VRING_BASE, fill_queue), P(VIRTIO, VHOST_GET_VRING_BASE, fill_queue),
+	P(VIRTIO, VHOST_SET_VRING_KICK, fill_file), P(VIRTIO, VHOST_SET_VRING_CALL, fill_file),
+	P(VIRTIO, VHOST_SET_VRING_ERR, fill_file), P(VIRTIO, VHOST_VDPA_SET_VRING_ENABLE, fill_enable),
+	P(VIRTIO, VHOST_VDPA_SET_VRING_ENABLE, fill_enable), P(VIRTIO, KILN_VIRTIO_SET_DOORBELL, fill_bell),
+	P(VIRTIO, KILN_VIRTIO_SET_MSI, fill_message), P(VIRTIO, KILN_VIRTIO_GET_MSI, fill_message),
+	P(VIRTIO, KILN_VIRTIO_GET_BROKEN), P(VIRTIO, KILN_VIRTIO_SET_BLOCK, fill_block),
+	P(VIRTIO, KILN_VIRTIO_SET_NET, fill_net), P(VIRTIO, KILN_VIRTIO_SET_CONSOLE, fill_console),
+	P(VIRTIO, KILN_VIRTIO_GET_CONSOLE), P(VIRTIO, KILN_VIRTIO_SET_RNG, fill_rng),
+	P(VIRTIO, KILN_VIRTIO_SET_BALLOON, fill_balloon), P(VIRTIO, KILN_VIRTIO_GET_BALLOON),
+	P(VIRTIO, KILN_VIRTIO_SET_HINT, fill_hint), P(VIRTIO, KILN_VIRTIO_GET_HINT),
 };
 
 static struct call random_call(void)
@@ -343,7 +497,7 @@ static void nothing(int sig)
 {
 }
 
-static void do_call(const struct call *c, const int fds[3], bool tell)
+static void do_call(const struct call *c, const int fds[TARGETS], bool tell)
 {
 	static uint8_t arg[ARG_SIZE] __attribute__((aligned(64)));
 	static const uint64_t bad[] = { 0, 8, 1UL << 47, ~0xfffUL };
@@ -372,8 +526,65 @@ static void do_call(const struct call *c, const int fds[3], bool tell)
 		r = xioctl(fd, nr, c->bad_pointer ? (void *)bad[c->bad_pointer - 1] : arg);
 	if (tell)
 		printf("#   %s (flips %d%s): %d\n", calls[c->which].name, c->flips, c->bad_pointer ? ", bad pointer" : "", r);
-	if (r >= 3 && (nr == KVM_CREATE_VM || nr == KVM_CREATE_VCPU) && r != fd)
+	if (r >= 3 && (nr == KVM_CREATE_VM || nr == KVM_CREATE_VCPU || nr == KILN_CREATE_VIRTIO) && r != fd)
 		close(r);
+}
+
+/* Descriptors of rings that are just good enough to be followed for a while, whatever the ring is taken for. */
+static void fill_ring(uint8_t *at)
+{
+	struct vring_desc *desc = (void *)at;
+	uint16_t *words = (void *)(at + 64 * sizeof(*desc));
+
+	for (int i = 0; i < 64; i++) {
+		desc[i].addr = one_in(16) ? word() : next_random() % ARENA_SIZE;
+		desc[i].len = one_in(8) ? word() : next_random() % 0x2000;
+		desc[i].flags = one_in(8) ? word() : next_random() % 8 | (next_random() % 4 << 14);
+		desc[i].next = one_in(16) ? word() : next_random() % 64;
+	}
+	for (unsigned int i = 0; i < (RING_ROOM - 64 * sizeof(*desc)) / 2; i++)
+		words[i] = next_random() % 64;
+}
+
+/* A device, with rings and at work if all goes well; -1 where there is none to be had. */
+static int make_virtio(int vm)
+{
+	struct kiln_virtio_create create = { .type = some_type(), .nr_queues = 1 + next_random() % VIRTIO_QUEUES };
+	struct virtio v = { .n = create.nr_queues, .fd = xioctl(vm, KILN_CREATE_VIRTIO, &create) };
+	bool packed = one_in(2);
+	uint64_t features;
+
+	if (v.fd < 0 || xioctl(v.fd, VHOST_SET_OWNER, NULL) || one_in(4))
+		return v.fd;
+	if (create.type == VIRTIO_ID_BLOCK) {
+		struct kiln_virtio_block block = { .fd = files[0], .flags = next_random() % 8 };
+
+		xioctl(v.fd, KILN_VIRTIO_SET_BLOCK, &block);
+	}
+	virtio_status(&v, 3);
+	xioctl(v.fd, VHOST_GET_FEATURES, &features);
+	features &= BIT64(VIRTIO_F_VERSION_1) | next_random();
+	features = packed ? features | BIT64(VIRTIO_F_RING_PACKED) : features & ~BIT64(VIRTIO_F_RING_PACKED);
+	xioctl(v.fd, VHOST_SET_FEATURES, &features);
+	virtio_status(&v, 11);
+	for (unsigned int i = 0; i < v.n; i++) {
+		struct vhost_vring_file kick = { .index = i, .fd = events[i % 2] };
+
+		fill_ring(arena + RINGS + i * RING_ROOM);
+		ring_init(&v.ring[i], (uintptr_t)arena, RINGS + i * RING_ROOM, 64, packed, false);
+		virtio_set_ring(&v, i);
+		xioctl(v.fd, VHOST_SET_VRING_KICK, &kick);
+		virtio_enable(&v, i, 1);
+	}
+	virtio_status(&v, 15);
+	return v.fd;
+}
+
+static void open_files(void)
+{
+	files[0] = memfd_create("fuzz", MFD_CLOEXEC);
+	if (files[0] < 0 || ftruncate(files[0], 1 << 20) || pipe2(files + 1, O_CLOEXEC | O_NONBLOCK))
+		die("files: %s", strerror(errno));
 }
 
 /* Code that leaves often, and HLT everywhere else, so that no guest goes on for long with its interrupts off. */
@@ -387,12 +598,13 @@ static void run_program(const struct program *p, bool tell)
 	struct itimerval each = { .it_interval.tv_usec = 5000, .it_value.tv_usec = 5000 };
 	struct sigaction action = { .sa_handler = nothing };
 	struct call c[MAX_CALLS];
-	int n = expand(p, c), fds[3];
+	int n = expand(p, c), fds[TARGETS];
 	bool irqchip = one_in(2), mapped = one_in(4);
 
 	sigaction(SIGALRM, &action, NULL);
 	events[0] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	events[1] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	open_files();
 	memset(arena, 0xf4, ARENA_SIZE);
 	for (int i = 0; i < 0x1000; i += 64)
 		memcpy(arena + 0x1000 + i, guest_code, sizeof(guest_code));
@@ -409,61 +621,11 @@ static void run_program(const struct program *p, bool tell)
 
 		vcpu_real_mode(&vcpu, 0x1000);
 	}
+	set_seed(p->seeds[0]);
+	fds[VIRTIO] = make_virtio(fds[VM]);
 	setitimer(ITIMER_REAL, &each, NULL);
 	for (int i = 0; i < n; i++)
 		do_call(&c[i], fds, tell);
-}
-
-/* ---- Coverage ---- */
-
-static int kcov = -1;
-static uint64_t *cover;
-static uint64_t module_base, module_size;
-static uint8_t *reached;	/* a byte per byte of the module */
-static unsigned int n_reached;
-
-static void find_module(void)
-{
-	FILE *f = fopen("/proc/modules", "r");
-	char line[512], name[64];
-	unsigned long size, base;
-
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%63s %lu %*s %*s %*s %lx", name, &size, &base) == 3 && !strcmp(name, "kiln")) {
-			module_base = base;
-			module_size = size;
-		}
-	if (f)
-		fclose(f);
-}
-
-/* False: no KCOV here, or no module it could be about. */
-static bool open_kcov(void)
-{
-	find_module();
-	kcov = open("/sys/kernel/debug/kcov", O_RDWR | O_CLOEXEC);
-	if (kcov < 0 || !module_base || ioctl(kcov, KCOV_INIT_TRACE, COVER_SIZE))
-		return false;
-	cover = mmap(NULL, COVER_SIZE * sizeof(*cover), PROT_READ | PROT_WRITE, MAP_SHARED, kcov, 0);
-	reached = calloc(1, module_size);
-	return cover != MAP_FAILED && reached;
-}
-
-/* How many places of the module were reached for the first time. */
-static unsigned int new_places(void)
-{
-	uint64_t n = cover[0];
-	unsigned int before = n_reached;
-
-	for (uint64_t i = 1; i <= n && i < COVER_SIZE; i++) {
-		uint64_t at = cover[i] - module_base;
-
-		if (at < module_size && !reached[at]) {
-			reached[at] = 1;
-			n_reached++;
-		}
-	}
-	return n_reached - before;
 }
 
 /* ---- The search ---- */
@@ -520,12 +682,11 @@ static const char *try_program(const struct program *p, bool tell)
 
 	if (!before.tainted)
 		before = look();
-	if (cover)
-		cover[0] = 0;
+	coverage_restart();
 	fflush(NULL);
 	pid = fork();
 	if (!pid) {
-		if (cover && ioctl(kcov, KCOV_ENABLE, KCOV_TRACE_PC))
+		if (!coverage_of_this_thread())
 			_exit(1);
 		run_program(p, tell);
 		fflush(stdout);
@@ -565,6 +726,7 @@ TEST_F_TIMEOUT(fuzz, no_program_of_calls_harms_the_host, 100000)
 	const char *given = getenv("KILN_PROGRAM"), *wrong = NULL;
 	unsigned long programs = 0;
 	uint64_t choice;
+	bool guided;
 
 	if (given && *given) {
 		struct program p = program_from_text(given);
@@ -576,25 +738,24 @@ TEST_F_TIMEOUT(fuzz, no_program_of_calls_harms_the_host, 100000)
 		return;
 	}
 	choice = seed_random(_metadata->name);
-	if (!open_kcov()) {
+	guided = coverage_open("kiln");
+	if (!guided)
 		printf("# not guided: no KCOV in this kernel, or no kiln\n");
-		cover = NULL;
-	}
 	for (; !wrong && time(NULL) < end; programs++) {
 		struct program p = next_program(&choice);
 
 		wrong = try_program(&p, false);
-		if (!wrong && cover && new_places() && n_corpus < MAX_CORPUS)
+		if (!wrong && coverage_new_places() && n_corpus < MAX_CORPUS)
 			corpus[n_corpus++] = p;
 		ASSERT_EQ(NULL, wrong) {
 			TH_LOG("KILN_PROGRAM=%s: %s", program_text(&p), wrong);
 		}
 	}
-	printf("# %lu programs, %d of them kept, %u places of the module reached\n", programs, n_corpus, n_reached);
+	printf("# %lu programs, %d of them kept, %u places of the module reached\n", programs, n_corpus, coverage_places());
 	fflush(stdout);
 	ASSERT_LT(10, programs);
-	if (cover) {
-		ASSERT_LT(100, n_reached);
+	if (guided) {
+		ASSERT_LT(100, coverage_places());
 	}
 }
 
