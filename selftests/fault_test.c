@@ -130,6 +130,64 @@ TEST_F_TIMEOUT(fault, a_slot_that_is_deleted, 280)
 			      vm_set_slot(self->vm, 1, 0, SLOT_GPA, SLOT_SIZE, p));
 }
 
+TEST_F_TIMEOUT(fault, a_new_slot_with_a_log, 280)
+{
+	void *p = mmap(NULL, SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	EACH_ALLOCATION_FAILS(vm_set_slot(self->vm, 1, KVM_MEM_LOG_DIRTY_PAGES, SLOT_GPA, SLOT_SIZE, p),
+			      vm_set_slot(self->vm, 1, 0, SLOT_GPA, 0, p));
+}
+
+TEST_F_TIMEOUT(fault, a_log_that_is_switched_on, 280)
+{
+	void *p = mmap(NULL, SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_EQ(0, vm_set_slot(self->vm, 1, 0, SLOT_GPA, SLOT_SIZE, p));
+	EACH_ALLOCATION_FAILS(vm_set_slot(self->vm, 1, KVM_MEM_LOG_DIRTY_PAGES, SLOT_GPA, SLOT_SIZE, p),
+			      vm_set_slot(self->vm, 1, 0, SLOT_GPA, SLOT_SIZE, p));
+}
+
+static uint64_t bits[SLOT_SIZE / 4096 / 64];
+
+static int get_log(struct vm *vm)
+{
+	struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = bits };
+
+	return xioctl(vm->fd, KVM_GET_DIRTY_LOG, &log);
+}
+
+static int clear_log(struct vm *vm)
+{
+	struct kvm_clear_dirty_log log = { .slot = 1, .num_pages = SLOT_SIZE / 4096, .dirty_bitmap = bits };
+
+	return xioctl(vm->fd, KVM_CLEAR_DIRTY_LOG, &log);
+}
+
+static int log_of_a_slot(struct vm *vm, uint64_t caps)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { caps } };
+	void *p = mmap(NULL, SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return (caps ? xioctl(vm->fd, KVM_ENABLE_CAP, &cap) : 0) ?:
+	       vm_set_slot(vm, 1, KVM_MEM_LOG_DIRTY_PAGES, SLOT_GPA, SLOT_SIZE, p);
+}
+
+TEST_F_TIMEOUT(fault, a_log_that_is_read, 280)
+{
+	ASSERT_EQ(0, log_of_a_slot(self->vm, 0));
+	EACH_ALLOCATION_FAILS(get_log(self->vm), (void)0);
+}
+
+TEST_F_TIMEOUT(fault, a_log_that_is_cleared, 280)
+{
+	ASSERT_EQ(0, log_of_a_slot(self->vm, KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET));
+	ASSERT_EQ(0, get_log(self->vm));
+	EXPECT_EQ(~0UL, bits[0]);
+	EACH_ALLOCATION_FAILS(clear_log(self->vm), (void)0);
+	ASSERT_EQ(0, get_log(self->vm));
+	EXPECT_EQ(0, bits[0]);
+}
+
 static int irqfd(struct vm *vm, int fd, int resample, uint32_t flags)
 {
 	struct kvm_irqfd arg = { .fd = fd, .gsi = 5, .flags = flags, .resamplefd = resample };
