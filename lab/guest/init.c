@@ -235,7 +235,8 @@ static void heartbeat(void)
 	_exit(1);
 }
 
-static int wants_heartbeat(void)
+/* Does the kernel's command line have this word? */
+static int told(const char *word)
 {
 	char cmdline[4096];
 	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
@@ -243,7 +244,23 @@ static int wants_heartbeat(void)
 
 	close(fd);
 	cmdline[len < 0 ? 0 : len] = '\0';
-	return strstr(cmdline, "lab.heartbeat") != NULL;
+	return strstr(cmdline, word) != NULL;
+}
+
+/*
+ * Guests are not to run on the first CPU of a machine that has one to spare for
+ * that: QEMU's TCG writes to its state from others' threads.
+ */
+static void leave_first_cpu(void)
+{
+	int i, n = sysconf(_SC_NPROCESSORS_CONF);
+	cpu_set_t others;
+
+	CPU_ZERO(&others);
+	for (i = 1; i < n; i++)
+		CPU_SET(i, &others);
+	if (sched_setaffinity(0, sizeof(others), &others))
+		sendf(LOG, LAB_MARK "the first CPU is not left alone: %s\n", strerror(errno));
 }
 
 static char **read_command(void)
@@ -302,6 +319,8 @@ static pid_t start(char **argv, int out, int terminal)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	iopl(0);		/* the ports are ours, not the command's */
+	if (told("lab.spare-cpu"))
+		leave_first_cpu();
 	setsid();
 	null = open("/dev/null", O_RDWR);
 	dup2(null, STDIN_FILENO);
@@ -393,7 +412,7 @@ int main(void)
 	sethostname("lab", 3);
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	argv = read_command();
-	if (wants_heartbeat() && !fork())
+	if (told("lab.heartbeat") && !fork())
 		heartbeat();
 	if (!argv[0])
 		sendf(OUTPUT, "lab: the image holds no command\n");

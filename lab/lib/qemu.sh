@@ -58,7 +58,7 @@ qemu_prepare() {
 	local dir=$1 initrd=$2 cmdline=$3 cpus=$CPUS board
 	if qemu_spares_cpu; then
 		cpus=$((CPUS + 1))
-		cmdline+=" isolcpus=0"
+		cmdline+=" lab.spare-cpu"
 	fi
 	# KILN_QEMU_IMAGE=vmlinuz: entered in a second more, but QEMU puts an ELF image back into memory at each reset, and a
 	# machine that wakes up is reset.
