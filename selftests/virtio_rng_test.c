@@ -21,6 +21,8 @@
 static struct ring ring __guest_data;
 static uint32_t by_port __guest_data;
 static uint32_t rounds __guest_data = 3;
+/* QEMU's TCG delivers an interrupt that VMRUN injects a second time, now and then (its helper_vmrun() leaves it noted). */
+static uint32_t may_repeat __guest_data;
 
 static __guest void reads_entropy(void)
 {
@@ -42,12 +44,19 @@ static __guest void reads_entropy(void)
 			sti();
 		}
 		cli();
+		while (may_repeat && !ring_has_used(&ring)) {
+			sti_hlt();
+			cli();
+		}
 		n = guest_count[VECTOR];
 		guest_assert(ring_collect(&ring, &id, &len));
 		guest_expect(64, len);
 		p.addr += 64;
 	}
-	guest_expect(rounds, n);
+	if (may_repeat)
+		guest_assert(n >= rounds);
+	else
+		guest_expect(rounds, n);
 	guest_done();
 }
 
@@ -146,6 +155,7 @@ static void start_guest(struct virtio *v, struct vm *vm, uint64_t features)
 	if (virtio_start(v, features))
 		die("the device does not start");
 	ring_init(&GUEST(vm, ring), 0, VIRTIO_RING(0), VIRTIO_NUM, features & PACKED, features & EVENT_IDX);
+	GUEST(vm, may_repeat) = host_is_tcg();
 	if (virtio_msi(v, 0, VECTOR, KILN_VIRTIO_MSI_ENABLE))
 		die("no message");
 }

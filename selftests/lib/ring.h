@@ -192,14 +192,24 @@ __always void ring_set_quiet(struct ring *r, bool quiet)
 	ring_barrier();
 }
 
+/* Is there a used chain to take? */
+__always bool ring_has_used(struct ring *r)
+{
+	uint16_t flags;
+
+	if (!r->packed)
+		return *ring_at(r, uint16_t, r->used + 2) != r->used_idx;
+	flags = (ring_at(r, struct ring_packed_desc, r->desc) + r->used_idx)->flags;
+	return !!(flags & RING_USED) == r->used_wrap && !!(flags & RING_AVAIL) == r->used_wrap;
+}
+
 /* Take a used chain, if there is one: its id, and how much was written. */
 __always bool ring_collect(struct ring *r, uint32_t *id, uint32_t *len)
 {
 	if (r->packed) {
 		volatile struct ring_packed_desc *d = ring_at(r, struct ring_packed_desc, r->desc) + r->used_idx;
-		uint16_t flags = d->flags;
 
-		if (!!(flags & RING_USED) != r->used_wrap || !!(flags & RING_AVAIL) != r->used_wrap)
+		if (!ring_has_used(r))
 			return false;
 		ring_barrier();
 		*id = d->id;
@@ -211,7 +221,7 @@ __always bool ring_collect(struct ring *r, uint32_t *id, uint32_t *len)
 		}
 		return true;
 	}
-	if (*ring_at(r, uint16_t, r->used + 2) == r->used_idx)
+	if (!ring_has_used(r))
 		return false;
 	ring_barrier();
 	*id = ring_at(r, struct ring_used_elem, r->used + 4)[r->used_idx % r->num].id;
