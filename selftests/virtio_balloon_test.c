@@ -7,38 +7,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
-#include <linux/virtio_balloon.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "balloon.h"
 #include "random.h"
 #include "virtio.h"
 
-#ifndef VIRTIO_BALLOON_F_REPORTING
-#define VIRTIO_BALLOON_F_REPORTING 5
-#endif
-
-enum { INFLATE, DEFLATE, STATS, HINTS, REPORTING, QUEUES };
-
-#define PAGE	4096UL
 #define PFNS	(VIRTIO_DATA)		/* page numbers, statistics */
-#define GPA	0x40000000UL		/* of the slot that is given away */
 #define PAGES	8192U			/* of it: 32 MiB */
-#define OTHER	0x80000000UL		/* of a second slot */
-#define FULL	0xa5
-
-#define STATS_VQ	BIT64(VIRTIO_BALLOON_F_STATS_VQ)
-#define POISON		BIT64(VIRTIO_BALLOON_F_PAGE_POISON)
-#define REPORTS		BIT64(VIRTIO_BALLOON_F_REPORTING)
 
 /* ---- a guest that uses what it gave away ---- */
 
@@ -85,12 +70,6 @@ FIXTURE_TEARDOWN(balloon)
 	vm_destroy(self->vm);
 }
 
-static void must(bool ok, const char *what)
-{
-	if (!ok)
-		die("%s: %s", what, strerror(errno));
-}
-
 static struct kiln_virtio_balloon get(struct virtio *v)
 {
 	struct kiln_virtio_balloon b;
@@ -110,26 +89,6 @@ static int set(struct virtio *v, uint32_t num_pages, uint32_t seconds)
 static uint32_t *pfns(struct vm *vm)
 {
 	return (uint32_t *)(vm->ram + PFNS);
-}
-
-/* How many of these pages this process has. */
-static unsigned int resident(const void *at, size_t pages)
-{
-	static unsigned char vec[PAGES];
-	unsigned int n = 0;
-
-	must(!mincore((void *)at, pages * PAGE, vec), "mincore");
-	for (size_t i = 0; i < pages; i++)
-		n += vec[i] & 1;
-	return n;
-}
-
-static bool all(const uint8_t *p, uint8_t value, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (p[i] != value)
-			return false;
-	return true;
 }
 
 /* Resident memory of this process, in pages. */

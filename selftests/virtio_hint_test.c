@@ -6,40 +6,24 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/virtio_balloon.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "balloon.h"
 #include "virtio.h"
 
-#ifndef VIRTIO_BALLOON_F_REPORTING
-#define VIRTIO_BALLOON_F_REPORTING 5
-#endif
-
-enum { INFLATE, DEFLATE, STATS, HINTS, REPORTING, QUEUES };
-
-#define PAGE	4096UL
 #define COMMAND	(VIRTIO_DATA)
-#define GPA	0x40000000UL		/* of the slot whose memory is hinted */
 #define PAGES	4096U			/* of it: 16 MiB */
 #define BLOCK	1024U			/* pages that Linux hints at once */
-#define OTHER	0x80000000UL		/* of a second slot */
-#define FULL	0xa5
 #define USED	64U			/* pages that are used while they are hinted */
 /* Pages that were made a moment ago the host may still have notes of (its LRU batches): these stay. */
 #define NOTED	128U
-
-#define STATS_VQ	BIT64(VIRTIO_BALLOON_F_STATS_VQ)
-#define HINT		BIT64(VIRTIO_BALLOON_F_FREE_PAGE_HINT)
-#define REPORTS		BIT64(VIRTIO_BALLOON_F_REPORTING)
-#define POISON		BIT64(VIRTIO_BALLOON_F_PAGE_POISON)
 
 /* ---- a guest that has released what it hinted, and uses it ---- */
 
@@ -95,12 +79,6 @@ FIXTURE_TEARDOWN(hint)
 	vm_destroy(self->vm);
 }
 
-static void must(bool ok, const char *what)
-{
-	if (!ok)
-		die("%s: %s", what, strerror(errno));
-}
-
 static struct kiln_virtio_hint get(struct virtio *v)
 {
 	struct kiln_virtio_hint h;
@@ -134,25 +112,6 @@ static uint64_t told(int call)
 	uint64_t n = 0;
 
 	return read(call, &n, 8) == 8 ? n : 0;
-}
-
-static unsigned int resident(const void *at, size_t pages)
-{
-	static unsigned char vec[PAGES];
-	unsigned int n = 0;
-
-	must(!mincore((void *)at, pages * PAGE, vec), "mincore");
-	for (size_t i = 0; i < pages; i++)
-		n += vec[i] & 1;
-	return n;
-}
-
-static bool all(const uint8_t *p, uint8_t value, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (p[i] != value)
-			return false;
-	return true;
 }
 
 static void add(struct virtio *v, uint64_t addr, uint32_t len, bool in)

@@ -46,8 +46,13 @@ bool coverage_open(const char *module)
 		return false;
 	area = mmap(NULL, COVER_SIZE * sizeof(*cover), PROT_READ | PROT_WRITE, MAP_SHARED, kcov, 0);
 	reached = calloc(1, module_size);
-	if (area == MAP_FAILED || !reached)
+	if (area == MAP_FAILED || !reached) {
+		if (area != MAP_FAILED)
+			munmap(area, COVER_SIZE * sizeof(*cover));
+		free(reached);
+		reached = NULL;
 		return false;
+	}
 	cover = area;
 	return true;
 }
