@@ -349,8 +349,11 @@ static void take_stats(struct balloon *balloon,
 		stats[tag] = __virtio64_to_cpu(true, stat.val);
 	}
 	spin_lock(&balloon->lock);
-	balloon->stats_valid = valid;
-	memcpy(balloon->stats, stats, sizeof(stats));
+	/* Else they were switched off meanwhile, and are forgotten. */
+	if (balloon->stats_ns) {
+		balloon->stats_valid = valid;
+		memcpy(balloon->stats, stats, sizeof(stats));
+	}
 	spin_unlock(&balloon->lock);
 }
 
