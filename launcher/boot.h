@@ -15,6 +15,7 @@
 
 #include "image.h"
 #include "memory.h"
+#include "unpacked.h"
 
 #define BOOT_GDT		0x0500ULL
 #define BOOT_PAGE_TABLES	0x1000ULL	/* PML4, PDPT, up to 4 page directories */
@@ -43,6 +44,7 @@ struct boot_request {
 	const char *append;
 	struct boot_module modules[BOOT_MODULES_MAX];
 	unsigned int nr_modules;
+	struct unpack_config unpack;	/* of a bzImage */
 	uint64_t rsdp;		/* guest address of the ACPI root pointer */
 };
 

@@ -1,25 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Linux bzImage by the 64-bit boot protocol (kernel documentation,
- * arch/x86/boot.rst, "64-bit Boot Protocol"): the compressed kernel goes to
- * its preferred address, the zero page says where everything is, and the CPU
- * enters 0x200 behind the load address in long mode, identity-mapped.
+ * arch/x86/boot.rst, "64-bit Boot Protocol"): the kernel goes to its preferred
+ * address or another, the zero page says where everything is, and the CPU
+ * enters it in long mode, identity-mapped.
+ *
+ * Most of such a boot is the decompressor that the file brings along, so it is
+ * left out where the launcher can do its work: unpack the kernel (unpacked.h),
+ * choose its addresses at random unless the command line forbids it, load and
+ * relocate it (vmlinux.h). Else the compressed kernel is entered 0x200 behind
+ * where it was loaded and does all of that itself.
  */
-#include <asm/bootparam.h>
+#include <errno.h>
 #include <linux/const.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "boot.h"
+#include "bzimage.h"
 #include "error.h"
+#include "say.h"
+#include "vmlinux.h"
 
-#define HEADER_OFFSET	0x1f1
-#define BOOT_FLAG	0xaa55
-#define HDRS		0x53726448	/* "HdrS" */
 #define VERSION_MIN	0x020c		/* the first with xloadflags */
-#define SECTOR		512ULL
+#define VERSION_UNPACK	0x020f		/* Linux 5.5: older ones are not known to take it */
 #define ENTRY64		0x200ULL
 #define LOADER_UNDEFINED 0xff
+#define KERNEL_IMAGE_SIZE GIB		/* virtual addresses of a kernel that moves */
+#define ALIGN_MIN	(2 * MIB)
 
 #define PTE_PRESENT	1ULL
 #define PTE_WRITE	2ULL
@@ -28,21 +37,13 @@
 
 /* linux/edd.h and friends make struct boot_params exactly one page. */
 _Static_assert(sizeof(struct boot_params) == GUEST_PAGE, "the zero page is a page");
-_Static_assert(sizeof(struct setup_header) <= BOOT_HEAD - HEADER_OFFSET, "head holds the header");
-
-static void get_header(struct setup_header *hdr, const uint8_t *head, uint64_t len)
-{
-	memset(hdr, 0, sizeof(*hdr));
-	if (len > HEADER_OFFSET)
-		memcpy(hdr, head + HEADER_OFFSET, min_u64(len - HEADER_OFFSET, sizeof(*hdr)));
-}
+_Static_assert(sizeof(struct setup_header) <= BOOT_HEAD - BZIMAGE_HEADER_OFFSET, "head holds the header");
 
 static int probe(const struct image *image, const uint8_t *head, uint64_t len)
 {
 	struct setup_header hdr;
 
-	get_header(&hdr, head, len);
-	if (hdr.boot_flag != BOOT_FLAG || hdr.header != HDRS)
+	if (!bzimage_recognize(head, len, &hdr))
 		return 0;
 	if (hdr.version < VERSION_MIN || !(hdr.xloadflags & XLF_KERNEL_64))
 		return error_set("%s: a bzImage without the 64-bit entry; give an x86-64 kernel of Linux 3.8 or later",
@@ -50,30 +51,13 @@ static int probe(const struct image *image, const uint8_t *head, uint64_t len)
 	return 1;
 }
 
-/* The payload's place in the file. */
-static int locate(const struct image *image, const struct setup_header *hdr, uint64_t *offset,
-		  uint64_t *size)
-{
-	*offset = ((hdr->setup_sects ? hdr->setup_sects : 4) + 1) * SECTOR;
-	*size = (uint64_t)hdr->syssize * 16;
-	if (*size <= ENTRY64)
-		return error_set("%s: a damaged bzImage: it says it has no content; build or fetch it again",
-				 image->path);
-	if (*offset > image->size || *size > image->size - *offset)
-		return error_set("%s: truncated: %llu bytes of %llu are there; build or fetch it again",
-				 image->path, (unsigned long long)image->size,
-				 (unsigned long long)(*offset + *size));
-	return 0;
-}
-
 /*
  * Claims init_size at the preferred address or, where memory ends before and
  * the kernel can move, at the lowest aligned one.
  */
 static int claim_kernel(struct guest_memory *memory, const struct image *image,
-			const struct setup_header *hdr, uint64_t size, uint64_t *load)
+			const struct setup_header *hdr, uint64_t room, uint64_t *load)
 {
-	uint64_t room = hdr->init_size > size ? hdr->init_size : size;
 	uint64_t align = hdr->kernel_alignment;
 
 	*load = hdr->pref_address;
@@ -168,26 +152,128 @@ static int fill_zero_page(struct guest_memory *memory, const struct setup_header
 	return set_initrd(memory, request, params);
 }
 
+/* ---- unpacked ---- */
+
+/* Whether a word of the command line begins with @option; with @whole that is the word. */
+static bool has_option(const char *line, const char *option, bool whole)
+{
+	size_t len = strlen(option);
+
+	for (const char *at = line; (at = strstr(at, option)); at += len)
+		if ((at == line || at[-1] == ' ' || at[-1] == '\t' || at[-1] == '\n') &&
+		    (!whole || !at[len] || strchr(" \t\n", at[len])))
+			return true;
+	return false;
+}
+
+/* Early in a host's life the numbers may be guessed, but nobody waits for them. */
+static int random_numbers(uint64_t numbers[2])
+{
+	size_t size = 2 * sizeof(numbers[0]);
+
+	if (getrandom(numbers, size, GRND_INSECURE) == (ssize_t)size ||
+	    getrandom(numbers, size, 0) == (ssize_t)size)
+		return 0;
+	return error_set("no random numbers: %s; use nokaslr", strerror(errno));
+}
+
+/* Where a kernel is put in @room, and how far above its virtual addresses it runs. */
+struct placing {
+	uint64_t room, base, delta;
+};
+
+/* As the kernel's decompressor would: both at random, independent of each other. */
+static int randomize(struct guest_memory *memory, const struct vmlinux *kernel,
+		     const char *append, struct setup_header *hdr, struct placing *placing)
+{
+	uint64_t align = hdr->kernel_alignment, top = kernel->linked + placing->room;
+	uint64_t numbers[2];
+
+	if (!kernel->nr_lists || has_option(append, "nokaslr", true))
+		return 0;
+	if (random_numbers(numbers))
+		return -1;
+	hdr->loadflags |= KASLR_FLAG;
+	if (top <= KERNEL_IMAGE_SIZE)
+		placing->delta = numbers[0] % (1 + (KERNEL_IMAGE_SIZE - top) / align) * align;
+	/* What these exclude is not for the kernel, either. */
+	if (!has_option(append, "mem=", false) && !has_option(append, "memmap=", false))
+		placing->base = guest_move(memory, placing->base,
+					   min_u64(placing->base, KERNEL_IMAGE_SIZE / 2), align,
+					   numbers[1]);
+	return 0;
+}
+
+static int load_unpacked(struct guest_memory *memory, const struct image *unpacked,
+			 const char *append, struct setup_header *hdr, struct placing *placing,
+			 uint64_t *entry)
+{
+	struct vmlinux kernel;
+	int ret;
+
+	if (vmlinux_open(&kernel, unpacked, hdr->pref_address, placing->room))
+		return -1;
+	ret = randomize(memory, &kernel, append, hdr, placing);
+	if (!ret)
+		ret = vmlinux_load(&kernel, memory, placing->base, placing->delta);
+	*entry = placing->base + (kernel.elf.entry - kernel.linked);
+	vmlinux_close(&kernel);
+	return ret;
+}
+
+/* -1 with a sentence where the kernel has to unpack itself. */
+static int try_unpacked(struct guest_memory *memory, const struct image *image,
+			const struct bzimage *bz, const struct boot_request *request,
+			struct placing *placing, uint64_t *entry)
+{
+	struct boot_params *params = guest_ptr(memory, BOOT_INFO, sizeof(*params));
+	uint64_t align = bz->hdr.kernel_alignment;
+	struct image unpacked;
+	int ret;
+
+	if (request->unpack.where == UNPACK_GUEST)
+		return error_set("--unpack guest");
+	if (bz->hdr.version < VERSION_UNPACK || align < ALIGN_MIN || align & (align - 1) ||
+	    !bz->hdr.relocatable_kernel)
+		return error_set("%s: not known to start unpacked; build one of Linux 5.5 or later",
+				 image->path);
+	if (unpacked_open(&unpacked, image, bz, &request->unpack))
+		return -1;
+	ret = load_unpacked(memory, &unpacked, request->append, &params->hdr, placing, entry);
+	image_close(&unpacked);
+	if (!ret)
+		say("kernel %s: at 0x%llx, 0x%llx above the addresses it was linked for",
+		    image->path, (unsigned long long)placing->base,
+		    (unsigned long long)placing->delta);
+	return ret;
+}
+
+/* The decompressor is entered as ever; it sets loadflags itself. */
+static int load_packed(struct guest_memory *memory, const struct image *image,
+		       const struct bzimage *bz, const struct placing *placing, uint64_t *entry)
+{
+	say("kernel %s: unpacks itself (%s)", image->path, error_text());
+	*entry = placing->base + ENTRY64;
+	return image_read(image, bz->offset, guest_ptr(memory, placing->base, bz->size), bz->size);
+}
+
 static int load(struct guest_memory *memory, const struct image *image,
 		const struct boot_request *request, struct boot_state *state)
 {
-	struct setup_header hdr;
-	uint8_t head[HEADER_OFFSET + sizeof(hdr)];
-	uint64_t offset, size, address;
+	struct placing placing = { 0 };
+	struct bzimage bz;
 
-	if (boot_refuse_modules(request, "a bzImage"))
+	if (boot_refuse_modules(request, "a bzImage") || bzimage_parse(image, &bz))
 		return -1;
-	if (image_read(image, 0, head, sizeof(head)))
+	placing.room = max_u64(bz.hdr.init_size, bz.size);
+	if (claim_kernel(memory, image, &bz.hdr, placing.room, &placing.base) ||
+	    fill_zero_page(memory, &bz.hdr, request))
 		return -1;
-	get_header(&hdr, head, sizeof(head));
-	if (locate(image, &hdr, &offset, &size) ||
-	    claim_kernel(memory, image, &hdr, size, &address) ||
-	    fill_zero_page(memory, &hdr, request) ||
-	    image_read(image, offset, guest_ptr(memory, address, size), size))
+	if (try_unpacked(memory, image, &bz, request, &placing, &state->rip) &&
+	    load_packed(memory, image, &bz, &placing, &state->rip))
 		return -1;
 	state->long_mode = true;
-	state->cr3 = build_page_tables(memory, address + hdr.init_size);
-	state->rip = address + ENTRY64;
+	state->cr3 = build_page_tables(memory, placing.base + placing.room);
 	state->rsi = BOOT_INFO;
 	return 0;
 }

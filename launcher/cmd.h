@@ -49,6 +49,8 @@ int cmd_destroy(int argc, char **argv);
 void cmd_destroy_help(FILE *out);
 int cmd_net(int argc, char **argv);
 void cmd_net_help(FILE *out);
+int cmd_unpack(int argc, char **argv);
+void cmd_unpack_help(FILE *out);
 int cmd_check(int argc, char **argv);
 void cmd_check_help(FILE *out);
 int cmd_help(int argc, char **argv);

@@ -52,6 +52,16 @@ static int set_append(void *config, const char *value)
 	return 0;
 }
 
+static int set_unpack(void *config, const char *value)
+{
+	return unpacked_parse_where(&((struct run_config *)config)->boot.unpack, value);
+}
+
+static int set_kernel_cache(void *config, const char *value)
+{
+	return unpacked_parse_cache(&((struct run_config *)config)->boot.unpack, value);
+}
+
 static int set_cpus(void *config, const char *value)
 {
 	uint64_t cpus;
@@ -170,6 +180,9 @@ static const struct opt options[] = {
 	{ "initrd", "FILE", "initial RAM disk", set_initrd },
 	{ "module", "FILE[=ARGS]", "module for a Multiboot kernel; may be repeated", set_module },
 	{ "append", "TEXT", "the kernel's command line", set_append },
+	{ "unpack", "cache|memory|guest", "who unpacks a bzImage: the host, once (default) or each\n"
+	  "                             time, or the kernel itself", set_unpack },
+	{ "kernel-cache", "DIR", "where unpacked kernels are kept", set_kernel_cache },
 	{ "cpus", "N", "virtual CPUs, 1 to 255 (default 1)", set_cpus },
 	{ "memory", "SIZE", "memory, like 512M or 1G (default 512M)", set_memory },
 	{ "console", "[DEVICE:]WHERE", "serial (default) or virtio, to stdio, pty, socket:PATH,\n"
@@ -226,6 +239,7 @@ int cmd_run(int argc, char **argv)
 {
 	struct run_config config = {
 		.boot.append = "",
+		.boot.unpack.where = UNPACK_CACHE,
 		.cpus = 1,
 		.memory = 512 * MIB,
 		.console = "stdio",

@@ -25,6 +25,7 @@ const struct verb verbs[] = {
 	{ "resume", "let a suspended guest go on", cmd_resume, cmd_resume_help },
 	{ "destroy", "end a guest at once", cmd_destroy, cmd_destroy_help },
 	{ "net", "make, list or delete networks for guests", cmd_net, cmd_net_help },
+	{ "unpack", "unpack a kernel, for its first run", cmd_unpack, cmd_unpack_help },
 	{ "check", "say whether this machine can run guests", cmd_check, cmd_check_help },
 	{ "help", "explain a command", cmd_help, cmd_help_help },
 	{ NULL, NULL, NULL, NULL },

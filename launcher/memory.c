@@ -162,6 +162,47 @@ int guest_place(struct guest_memory *memory, uint64_t len, uint64_t limit, const
 			 path, what, (len + KIB - 1) / KIB);
 }
 
+static struct claim *claim_at(struct guest_memory *memory, uint64_t start)
+{
+	for (unsigned int i = 0; i < memory->nr_claims; i++)
+		if (memory->claims[i].start == start)
+			return &memory->claims[i];
+	return NULL;
+}
+
+/* The @nth free place of @len bytes, or past their end how many there are. */
+static uint64_t find_place(const struct guest_memory *memory, uint64_t len, uint64_t least,
+			   uint64_t align, uint64_t nth, uint64_t *place)
+{
+	uint64_t count = 0;
+
+	for (*place = align_up(least, align);
+	     *place <= memory->low_size && len <= memory->low_size - *place; *place += align)
+		if (!find_overlap(memory, *place, *place + len) && count++ == nth)
+			break;
+	return count;
+}
+
+uint64_t guest_move(struct guest_memory *memory, uint64_t from, uint64_t least, uint64_t align,
+		    uint64_t number)
+{
+	struct claim *claim = claim_at(memory, from), old;
+	uint64_t count, place;
+
+	if (!claim)
+		return from;
+	old = *claim;
+	claim->start = claim->end = 0;	/* its own place is one, too */
+	count = find_place(memory, old.end - old.start, least, align, UINT64_MAX, &place);
+	if (count)
+		find_place(memory, old.end - old.start, least, align, number % count, &place);
+	else
+		place = from;
+	claim->start = place;
+	claim->end = place + (old.end - old.start);
+	return place;
+}
+
 unsigned int guest_memory_map(const struct guest_memory *memory, struct map_entry *map)
 {
 	unsigned int count = 0;

@@ -85,6 +85,15 @@ int guest_claim(struct guest_memory *memory, uint64_t gpa, uint64_t len, const c
 int guest_place(struct guest_memory *memory, uint64_t len, uint64_t limit, const char *what,
 		const char *path, uint64_t *gpa);
 
+/*
+ * Moves the claim that starts at @from to one of the places for it in low
+ * memory: free ones at multiples of @align (a power of two) from @least on,
+ * the one that @number chooses. Returns where it is now: @from where there is
+ * no such place.
+ */
+uint64_t guest_move(struct guest_memory *memory, uint64_t from, uint64_t least, uint64_t align,
+		    uint64_t number);
+
 /* The memory map for the guest. Returns the number of entries. */
 unsigned int guest_memory_map(const struct guest_memory *memory, struct map_entry *map);
 

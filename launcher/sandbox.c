@@ -199,11 +199,13 @@ struct argument {
 #define ONE_REQUEST(nr)	{ 1, ALL_BITS, nr }
 #define THREAD		(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 
-/* The busiest first. */
-static const struct {
+struct rule {
 	int call;
 	struct argument argument;
-} allowed[] = {
+};
+
+/* The busiest first. */
+static const struct rule allowed[] = {
 	/* KVM's, kiln's and vhost's calls on the descriptors there are; nothing opens /dev/kiln again. */
 	{ SCMP_SYS(ioctl), REQUEST(0xae) },
 	{ SCMP_SYS(ioctl), REQUEST(0xdc) },
@@ -285,18 +287,36 @@ static const struct {
 	{ SCMP_SYS(flock), ANY },
 };
 
-static int fill(scmp_filter_ctx filter)
+/* sandbox_confine(): what malloc() and _exit() need; there are no descriptors to map. */
+static const struct rule confined[] = {
+	{ SCMP_SYS(brk), ANY },
+	{ SCMP_SYS(mmap), { 2, PROT_EXEC, 0 } },
+	{ SCMP_SYS(mprotect), { 2, PROT_EXEC, 0 } },
+	{ SCMP_SYS(munmap), ANY },
+	{ SCMP_SYS(mremap), ANY },
+	{ SCMP_SYS(madvise), ANY },
+	{ SCMP_SYS(exit_group), ANY },
+};
+
+static int add_rules(scmp_filter_ctx filter, const struct rule *rules, unsigned int count)
 {
 	int ret = 0;
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(allowed) && !ret; i++) {
-		const struct argument *arg = &allowed[i].argument;
+	for (unsigned int i = 0; i < count && !ret; i++) {
+		const struct argument *arg = &rules[i].argument;
 		struct scmp_arg_cmp compare = { arg->index, SCMP_CMP_MASKED_EQ, arg->mask,
 						arg->value };
 
-		ret = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, allowed[i].call,
+		ret = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, rules[i].call,
 					     arg->mask ? 1 : 0, &compare);
 	}
+	return ret;
+}
+
+static int fill(scmp_filter_ctx filter)
+{
+	int ret = add_rules(filter, allowed, ARRAY_SIZE(allowed));
+
 	/* Its flags are in memory, where a filter cannot look: glibc then takes clone(). */
 	if (!ret)
 		ret = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
@@ -356,5 +376,30 @@ int sandbox_enter(const struct sandbox_config *config)
 	if (config->seccomp != SANDBOX_DEFAULT)
 		return error_set("--seccomp: this kernel has none (CONFIG_SECCOMP_FILTER); leave it out");
 	say("no seccomp in this kernel");
+	return 0;
+}
+
+int sandbox_confine(void)
+{
+	scmp_filter_ctx filter;
+	int ret = -ENOMEM;
+
+	drop_bounding_set();
+	if (drop_capabilities())
+		return -1;
+	if (!kernel_has_it())
+		return 0;
+	filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	if (filter)
+		ret = add_rules(filter, confined, ARRAY_SIZE(confined));
+	if (!ret)
+		ret = seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
+	if (!ret)
+		ret = seccomp_load(filter);
+	if (filter)
+		seccomp_release(filter);
+	if (ret)
+		return error_set("a process cannot be confined: %s; use a kernel with CONFIG_SECCOMP_FILTER",
+				 strerror(-ret));
 	return 0;
 }

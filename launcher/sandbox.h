@@ -37,6 +37,13 @@ int sandbox_parse_user(struct sandbox_config *config, const char *text);
  */
 int sandbox_enter(const struct sandbox_config *config);
 
+/*
+ * For a child that has all it needs in memory: no privileges, and no system
+ * calls but those for anonymous memory and its end; another one kills it. A
+ * kernel without seccomp takes the privileges alone. -1 with a sentence.
+ */
+int sandbox_confine(void);
+
 /* What sandbox_enter() does about system calls here: "on", "log", "off", "not in this kernel". */
 const char *sandbox_seccomp_state(const struct sandbox_config *config);
 

@@ -2,7 +2,7 @@
 /*
  * The first process of the small Linux guests that kiln boots in the demo and the tests. It says what the guest
  * sees of its machine, then powers off; or, where the kernel command line has the word "shell", it gives a shell
- * on the console and powers off when that ends.
+ * on the console and powers off when that ends. With the word "addresses" it says where its kernel is, too.
  */
 #define _GNU_SOURCE
 #include <cpuid.h>
@@ -64,6 +64,30 @@ static void report(void)
 	if (!sysinfo(&info))
 		printf("memory: %lu MiB\n", info.totalram / (1024 * 1024 / info.mem_unit));
 	say_hypervisor();
+	fflush(stdout);
+}
+
+/* The first line of @path that holds @word, "" where there is none. */
+static void find_line(const char *path, const char *word, char *line, size_t size)
+{
+	FILE *file = fopen(path, "re");
+
+	*line = '\0';
+	while (file && fgets(line, (int)size, file) && !strstr(line, word))
+		*line = '\0';
+	if (file)
+		fclose(file);
+}
+
+/* Where the kernel is: what of it changes from boot to boot. */
+static void say_addresses(void)
+{
+	char physical[256], virtual[256];
+
+	find_line("/proc/iomem", "Kernel code", physical, sizeof(physical));
+	find_line("/proc/kallsyms", " _text", virtual, sizeof(virtual));
+	printf("kernel: physical %llx, virtual %llx\n", strtoull(physical, NULL, 16),
+	       strtoull(virtual, NULL, 16));
 	fflush(stdout);
 }
 
@@ -139,6 +163,8 @@ int main(void)
 	setenv("HOME", "/", 1);
 	setenv("PS1", "guest# ", 1);
 	report();
+	if (asked_for("addresses"))
+		say_addresses();
 	if (asked_for("shell"))
 		how = shell();
 	sync();
