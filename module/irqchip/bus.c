@@ -83,7 +83,8 @@ int kiln_bus_write(struct kiln_vm *vm, enum kiln_bus bus,
 	struct kiln_bus_dev *dev;
 	int r = -EOPNOTSUPP;
 
-	if (ioeventfd_signal(vm, bus, vcpu, addr, len, bus_value(val, len)))
+	if (ioeventfds_exist(vm, bus) &&
+	    ioeventfd_signal(vm, bus, vcpu, addr, len, bus_value(val, len)))
 		return 0;
 	rcu_read_lock();
 	dev = bus_find(rcu_dereference(vm->irq.bus[bus]), addr, len);

@@ -83,7 +83,7 @@ bool ioeventfd_signal(struct kiln_vm *vm, enum kiln_bus bus,
 	bool found = false;
 	u32 i;
 
-	if (!rcu_access_pointer(vm->irq.ioeventfds[bus]))
+	if (!ioeventfds_exist(vm, bus))
 		return false;
 	rcu_read_lock();
 	table = rcu_dereference(vm->irq.ioeventfds[bus]);

@@ -373,6 +373,12 @@ void irqfd_release(struct kiln_vm *vm);
 void ioeventfd_release(struct kiln_vm *vm);
 void bus_destroy(struct kiln_vm *vm);
 
+/* A hint, as one may come at any moment. */
+static inline bool ioeventfds_exist(struct kiln_vm *vm, enum kiln_bus bus)
+{
+	return rcu_access_pointer(vm->irq.ioeventfds[bus]);
+}
+
 /* kiln_ioeventfd_fast() that works on every kernel, but not with IRQs off. */
 bool ioeventfd_signal(struct kiln_vm *vm, enum kiln_bus bus,
 		      struct kiln_vcpu *vcpu, u64 addr, int len, u64 val);

@@ -117,12 +117,11 @@ static int handle_msr(struct kiln_vcpu *vcpu)
 	       kiln_exit_wrmsr(vcpu) : kiln_exit_rdmsr(vcpu);
 }
 
-/* Bits of exit_info_1: §15.10.2. */
+/* Bits of exit_info_1: §15.10.2. The fast path has noted the next RIP. */
 static int handle_io(struct kiln_vcpu *vcpu)
 {
 	u32 info = to_svm(vcpu)->vmcb->control.exit_info_1;
 
-	svm_next_rip_io(to_svm(vcpu));
 	return kiln_pio(vcpu, info >> 16, (info >> SVM_IOIO_SIZE_SHIFT) & 7,
 			info & SVM_IOIO_TYPE_MASK, info & SVM_IOIO_STR_MASK);
 }

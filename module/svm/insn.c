@@ -113,12 +113,14 @@ bool svm_decode(struct svm_vcpu *svm, struct kiln_insn *insn, int *r)
 	return true;
 }
 
-static void find_next(struct svm_vcpu *svm)
+/*
+ * Out of line: else the compiler clears all of @e, which is 320 bytes, before
+ * it looks whether there is something to decode.
+ */
+static noinline void decode_next(struct svm_vcpu *svm)
 {
 	struct kiln_emul e;
 
-	if (svm->next_rip || svm_next_rip_fast(svm))
-		return;
 	kiln_emul_init(&e, &svm->vcpu);
 	svm_set_next(svm, kiln_emul_fetch(&e) == EMU_DONE ?
 			  e.ctxt.insn.length : svm_plain_length(svm->exit_code));
@@ -137,7 +139,8 @@ void svm_skip_insn(struct kiln_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
-	find_next(svm);
+	if (!svm->next_rip && !svm_next_rip_fast(svm))
+		decode_next(svm);
 	kiln_reg_write(vcpu, KILN_RIP, svm->next_rip);
 	svm->vmcb->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
 	if (unlikely(kiln_reg_read(vcpu, KILN_RFLAGS) & X86_EFLAGS_TF))
