@@ -129,7 +129,8 @@ void lapic_accept(struct kiln_vcpu *vcpu, int vector)
 	lapic_vec_clear(lapic, APIC_IRR, vector);
 	lapic_vec_set(lapic, APIC_ISR, vector);
 	lapic->isr_maybe = true;
-	lapic_update_ppr(lapic);
+	/* Its class is above the TPR's and above those in service. */
+	lapic_set_reg(lapic, APIC_PROCPRI, vector & 0xf0);
 }
 
 KILN_EXPORT_FOR_KUNIT(lapic_accept);

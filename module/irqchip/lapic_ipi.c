@@ -18,6 +18,11 @@
 #define BROADCAST_XAPIC		0xffu
 #define BROADCAST_X2APIC	0xffffffffu
 
+static u32 lapic_broadcast(const struct lapic_msg *msg)
+{
+	return msg->x2apic ? BROADCAST_X2APIC : BROADCAST_XAPIC;
+}
+
 static struct kiln_lapic *lapic_by_id(struct kiln_vm *vm, u32 id)
 {
 	struct kiln_vcpu *vcpu = kiln_vm_vcpu_by_id(vm, id);
@@ -26,7 +31,8 @@ static struct kiln_lapic *lapic_by_id(struct kiln_vm *vm, u32 id)
 }
 
 /* The TMR bit says at EOI time how the vector came (§10.8.4). */
-static void lapic_set_trigger(struct kiln_lapic *lapic, u8 vector, bool level)
+static inline void lapic_set_trigger(struct kiln_lapic *lapic, u8 vector,
+				     bool level)
 {
 	unsigned long *word = (void *)lapic_vec_reg(lapic, APIC_TMR, vector);
 
@@ -119,7 +125,7 @@ bool lapic_matches(const struct kiln_lapic *lapic, const struct lapic_msg *msg)
 
 	if (!(base & KILN_APIC_BASE_EN))
 		return false;
-	if (msg->dest == (msg->x2apic ? BROADCAST_X2APIC : BROADCAST_XAPIC))
+	if (msg->dest == lapic_broadcast(msg))
 		return true;
 	if (!msg->logical)
 		return lapic->vcpu->id == msg->dest;
@@ -243,23 +249,30 @@ static int lapic_deliver_lowest(struct kiln_vm *vm, struct kiln_lapic *src,
 	return pick ? lapic_deliver_one(src, pick, msg) : -1;
 }
 
+/* Out of line, for the way to a single one to save no registers. */
+static noinline int lapic_deliver_some(struct kiln_vm *vm,
+				       struct kiln_lapic *src,
+				       const struct lapic_msg *msg)
+{
+	if (msg->mode == APIC_DM_LOWEST)
+		return lapic_deliver_lowest(vm, src, msg);
+	if (msg->dest != lapic_broadcast(msg) && msg->x2apic)
+		return lapic_deliver_cluster(vm, src, msg);
+	return lapic_deliver_scan(vm, src, msg);
+}
+
 static int lapic_deliver_from(struct kiln_vm *vm, struct kiln_lapic *src,
 			      const struct lapic_msg *msg)
 {
-	u32 broadcast = msg->x2apic ? BROADCAST_X2APIC : BROADCAST_XAPIC;
 	struct kiln_lapic *lapic;
 
-	if (msg->dest != broadcast && !msg->logical) {
-		lapic = lapic_by_id(vm, msg->dest);
-		if (!lapic || !lapic_matches(lapic, msg))
-			return -1;
-		return lapic_deliver_one(src, lapic, msg);
-	}
-	if (msg->mode == APIC_DM_LOWEST)
-		return lapic_deliver_lowest(vm, src, msg);
-	if (msg->dest != broadcast && msg->x2apic)
-		return lapic_deliver_cluster(vm, src, msg);
-	return lapic_deliver_scan(vm, src, msg);
+	if (msg->logical || msg->dest == lapic_broadcast(msg))
+		return lapic_deliver_some(vm, src, msg);
+	/* Its id is that for good: no need to ask lapic_matches(). */
+	lapic = lapic_by_id(vm, msg->dest);
+	if (!lapic || !(READ_ONCE(lapic->base) & KILN_APIC_BASE_EN))
+		return -1;
+	return lapic_deliver_one(src, lapic, msg);
 }
 
 int lapic_deliver(struct kiln_vm *vm, const struct lapic_msg *msg)

@@ -71,12 +71,14 @@ static int route_set(struct kiln_vm *vm, const struct kiln_route *route,
 			   level);
 }
 
-static bool gsi_is_msi(const struct kiln_routing *routing, u32 gsi)
+/* The route of a GSI that is an MSI, or NULL. */
+static const struct kiln_route *msi_route(const struct kiln_routing *routing,
+					  u32 gsi)
 {
-	u16 first = routing->first[gsi];
+	const struct kiln_route *route = &routing->routes[routing->first[gsi]];
 
-	return first < routing->first[gsi + 1] &&
-	       routing->routes[first].type == KVM_IRQ_ROUTING_MSI;
+	return routing->first[gsi] < routing->first[gsi + 1] &&
+	       route->type == KVM_IRQ_ROUTING_MSI ? route : NULL;
 }
 
 /* Under rcu_read_lock(). Returns a status as kiln_irq_set(). */
@@ -114,16 +116,21 @@ KILN_EXPORT_FOR_KUNIT(kiln_irq_set);
 int kiln_irq_pulse(struct kiln_vm *vm, int source, u32 gsi)
 {
 	const struct kiln_routing *routing;
+	const struct kiln_route *msi;
 	int status = -1;
 
 	rcu_read_lock();
 	routing = rcu_dereference(vm->irq.routing);
 	if (routing && gsi < routing->nr_gsis) {
 		gsi = array_index_nospec(gsi, routing->nr_gsis);
-		status = routes_set(vm, routing, source, gsi, 1);
+		msi = msi_route(routing, gsi);
 		/* An MSI has its GSI for itself and no level to fall. */
-		if (!gsi_is_msi(routing, gsi))
+		if (msi) {
+			status = lapic_msi(vm, msi->msi_address, msi->msi_data);
+		} else {
+			status = routes_set(vm, routing, source, gsi, 1);
 			routes_set(vm, routing, source, gsi, 0);
+		}
 	}
 	rcu_read_unlock();
 	return status;
