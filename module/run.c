@@ -308,7 +308,7 @@ static void inject_irq(struct kiln_vcpu *vcpu, int vector)
 static void inject_irqs(struct kiln_vcpu *vcpu, bool busy)
 {
 	bool allowed = !busy && kiln_irq_allowed(vcpu);
-	int irr, vector;
+	int vector;
 
 	if (kiln_extint_pending(vcpu)) {
 		if (allowed) {
@@ -327,14 +327,13 @@ static void inject_irqs(struct kiln_vcpu *vcpu, bool busy)
 	}
 	vector = lapic_pending(vcpu);
 	if (vector >= 0 && allowed) {
+		/* The rest has no priority over it; what comes posts a request. */
 		lapic_accept(vcpu, vector);
 		inject_irq(vcpu, vector);
-		vector = lapic_pending(vcpu);
-	}
-	if (vector >= 0)
+	} else if (vector >= 0) {
 		kiln_hw->window(vcpu, false);
-	irr = lapic_sync(vcpu);
-	kiln_hw->apic_sync(vcpu, irr);
+	}
+	kiln_hw->apic_sync(vcpu, lapic_sync(vcpu));
 }
 
 /*
