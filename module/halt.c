@@ -193,15 +193,16 @@ void kiln_halt_wait(struct kiln_vcpu *vcpu)
 void kiln_wait_for_deadline(struct kiln_vcpu *vcpu)
 {
 	s64 max = vcpu->clock.hw_khz / (USEC_PER_SEC / ENTRY_LEAD_MAX_NS);
-	s64 early = vcpu->wait_tsc - kiln_guest_tsc(vcpu);
+	u64 due = vcpu->wait_tsc;
+	s64 early = due - kiln_guest_tsc(vcpu), lead;
 
-	if (early > 0 && early <= max)
-		while (kiln_guest_tsc(vcpu) < vcpu->wait_tsc)
-			cpu_relax();
 	vcpu->wait_tsc = 0;
 	/* It did not come straight from its wait: nothing to learn. */
 	if (abs(early) > max)
 		return;
-	early = vcpu->entry_lead - (early > 0 ? early / 8 : early / 2);
-	vcpu->entry_lead = clamp_t(s64, early, 0, max);
+	lead = vcpu->entry_lead - (early > 0 ? early / 8 : early / 2);
+	vcpu->entry_lead = clamp_t(s64, lead, 0, max);
+	/* Last: only what nobody can do ahead comes after the deadline. */
+	while (kiln_guest_tsc(vcpu) < due)
+		cpu_relax();
 }

@@ -99,8 +99,9 @@ enum kiln_refresh {
  *	Preemption off.
  *
  * @enter: enter the guest and stay with it until an exit needs more than the
- *	backend does itself with IRQs off. IRQs off, preemption off; returns
- *	so. Host interrupts are left pending.
+ *	backend does itself with IRQs off. Where vcpu->wait_tsc is set it calls
+ *	kiln_wait_for_deadline(), as late as it can. IRQs off, preemption off;
+ *	returns so. Host interrupts are left pending.
  * @handle_exit: handle the exit @enter returned with. IRQs on. Return:
  *	KILN_RESUME, KILN_EXIT_USER with vcpu->run filled in, or an errno.
  *

@@ -468,8 +468,6 @@ static int enter_guest(struct kiln_vcpu *vcpu)
 	/* Whoever ran here meanwhile has left registers that are not the guest's. */
 	if (unlikely(test_thread_flag(TIF_NEED_FPU_LOAD)))
 		switch_fpu_return();
-	if (unlikely(vcpu->wait_tsc))
-		kiln_wait_for_deadline(vcpu);
 	trace_kiln_entry(vcpu->id);
 	vtime_account_guest_enter();
 	kiln_spec_enter(vcpu);

@@ -293,6 +293,41 @@ TEST(the_deadline_timer_fires_at_its_deadline_and_reads_zero_then)
 	ASSERT_DONE(vcpu);
 }
 
+static uint64_t arrival __guest_data = 0;
+
+static __guest void note_arrival(struct trap *t)
+{
+	arrival = rdtsc();
+	apic_write(APIC_EOI, 0);
+}
+
+static __guest void halts_until_deadlines(void)
+{
+	apic_enable();
+	guest_handlers[VECTOR] = note_arrival;
+	apic_write(APIC_LVT_TIMER, APIC_DEADLINE | VECTOR);
+	for (int i = 0; i < 300; i++) {
+		uint64_t deadline = rdtsc() + 20000 * (i % 30);
+
+		arrival = 0;
+		wrmsr(0x6e0, deadline);
+		while (!arrival)
+			sti_hlt();
+		cli();
+		guest_assert(arrival >= deadline);
+	}
+	guest_done();
+}
+
+/* However well the hypervisor has learned how long waking up takes. */
+TEST(a_halted_processor_is_never_interrupted_before_its_deadline)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, halts_until_deadlines);
+
+	ASSERT_EQ(0, offer_deadlines(vcpu));
+	ASSERT_DONE(vcpu);
+}
+
 static __guest void waits_for_a_deadline_of_another_age(void)
 {
 	apic_enable();

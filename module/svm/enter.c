@@ -410,6 +410,8 @@ void svm_enter(struct kiln_vcpu *vcpu)
 
 	if (unlikely(vcpu->virt_spec_ctrl))
 		x86_virt_spec_ctrl(vcpu->virt_spec_ctrl, true);
+	if (unlikely(vcpu->wait_tsc))
+		kiln_wait_for_deadline(vcpu);
 	svm->fail = !begin(svm);
 	if (likely(!svm->fail)) {
 		do {

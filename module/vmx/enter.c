@@ -304,6 +304,8 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 		wrmsrl(MSR_IA32_XSS, vcpu->xss);
 	if (vcpu->cr2 != read_cr2())
 		write_cr2(vcpu->cr2);
+	if (unlikely(vcpu->wait_tsc))
+		kiln_wait_for_deadline(vcpu);
 	choose_timer(vmx);
 
 	for (;;) {
