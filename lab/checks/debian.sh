@@ -11,10 +11,8 @@ while read -r cpu case cpus kernel; do
 	! has_backend "$cpu" || check "debian/$cpu-$case${kernel:+-$kernel}" "build/module-stock build/launcher image/debian${kernel:+ kernel/$kernel}" \
 		check_debian "$cpu" "$case" "$cpus" "$kernel"
 done <<'END'
-amd login 2
-amd cut 1
-amd console 2
 amd balloon 2
+amd login 2
 amd net 2
 amd devices 2 stock-6.12
 intel boot 1

@@ -28,6 +28,11 @@ check_status() {
 	expect_status "lab/vm exits with the command's status" 42 "$LAB/vm" --no-load --timeout 120 -- sh -c 'exit 42'
 	expect_status "a command that is not there is 127" 127 "$LAB/vm" --cpu amd --no-load --timeout 120 -- no-such-command
 	expect_status "a command killed by a signal is 128+N" 137 "$LAB/vm" --cpu amd --no-load --timeout 120 -- sh -c 'kill -9 $$'
+	mkdir -p "$LOGS/no-bochs"
+	printf '#!/bin/sh\nexit 1\n' >"$LOGS/no-bochs/bochs"
+	chmod 755 "$LOGS/no-bochs/bochs"
+	expect_status "an emulator that does not start is 125" 125 \
+		env PATH="$LOGS/no-bochs:$PATH" KILN_MACHINE=bochs "$LAB/vm" --no-load --timeout 120 -- true
 	# Every byte value, and more than any buffer on the way holds.
 	seq 100000 >"$LOGS/sent"
 	printf '\0\1\r\n\377' >>"$LOGS/sent"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # Some suites where something is different: CPUs with bugs and a kernel that mitigates them, a CPU with errata, checks
-# at each VMRUN, more kills, lockdep under VMX.
+# at each VMRUN, more kills, lockdep under VMX, a disk under VMX.
 
 # Name, what it needs, suites joined by commas, options of the machine.
 while read -r name needs suites options; do
@@ -13,6 +13,7 @@ errata/intel build/module-dev pit_test,lapic_test,clock_test,run_test --cpu inte
 verify/amd build/module-dev contract_test,contract_event_test,cpu_test,event_test,smp_test,memory_test --cpu amd --cpus 2 --module-args svm_verify=1
 kills/amd build/module-debug kill_test --cpu amd --cpus 2 --kernel debug
 lockdep/intel build/module-debug vm_test,run_test,eventfd_test --cpu intel --kernel debug --memory 640
+stock/intel build/module-stock vm_test,virtio_block_test --cpu intel --kernel stock
 END
 
 # What a check's log has to show beside its cases: that what is different was so.
@@ -24,6 +25,7 @@ declare -A SPECIAL=(
 	[verify/amd]='svm_verify: Y'
 	[kills/amd]='kills: 200'
 	[lockdep/intel]='lock-classes: '
+	[stock/intel]='disk: sda'
 )
 
 # check_some SUITES OPTION...
@@ -34,22 +36,15 @@ check_some() {
 		case ${options[i]} in mitigations=*) options[i]=${options[i]//,/ } ;; esac
 	done
 	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the list is words
-	"$LAB/vm" "${options[@]}" --timeout 1200 -- sh -c '
-		echo 32 >/proc/sys/vm/nr_hugepages
+	"$LAB/vm" "${options[@]}" --timeout 1200 --disk "$(scratch_disk)" -- sh -c '
 		export KILN_KILLS=200
 		echo "kills: $KILN_KILLS"
-		cd /sys/devices/system/cpu/vulnerabilities 2>/dev/null && grep . *
+		(cd /sys/devices/system/cpu/vulnerabilities 2>/dev/null && grep . *)
 		dmesg | grep "kiln: "
 		echo "svm_verify: $(cat /sys/module/kiln/parameters/svm_verify)"
 		[ ! -e /proc/lockdep_stats ] || grep "lock-classes" /proc/lockdep_stats
-		cd /work
-		for suite; do
-			echo "### suite $suite"
-			timeout -s KILL 600 $suite
-			echo "### status $?"
-		done
-		rmmod kiln
-		echo "### unload $?"' sh ${1//,/ } >"$log"
+		'"$RUN_SUITES"'
+		echo "disk: $(cd /sys/block && ls -d [sv]da 2>/dev/null)"' sh ${1//,/ } >"$log"
 	expect "[$CHECK_NAME] suites run without a report from the kernel" test $? = 0
 	cat "$log"
 	expect "[$CHECK_NAME] is what it says" grep -q "${SPECIAL[$CHECK_NAME]}" "$log"

@@ -2,7 +2,7 @@
 /*
  * A Multiboot 1 guest that never rests, for being killed in whatever it does: processor 0 touches memory from 2 to
  * 32 MiB, reads ports and the local APIC, and halts for its timer now and then; the others, if there are any, are
- * started and spin in real mode with CPUID and a port.
+ * started and spin in real mode with CPUID and a port. Between its exits each also runs for a while, as guests do.
  */
 	.section .text
 	.code32
@@ -49,6 +49,8 @@ round:	mov	$0x200000, %edi
 	in	$0x61, %al
 	xor	%eax, %eax
 	cpuid
+	mov	$2000, %ecx
+4:	loop	4b
 	add	$4096, %edi
 	cmp	$0x2000000, %edi
 	jb	3b
@@ -65,6 +67,8 @@ timer:	movl	$0, APIC + 0xb0
 ap:	xor	%eax, %eax
 	cpuid
 	out	%al, $0x80
+	mov	$4000, %cx
+5:	loop	5b
 	jmp	ap
 ap_end:
 
