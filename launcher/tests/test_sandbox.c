@@ -199,6 +199,51 @@ static void options_are_checked(void)
 	CHECK(!sandbox_parse_seccomp(&config, "log") && config.seccomp == SANDBOX_LOG);
 }
 
+/* In a child that is confined: does @act. */
+static int confined(int (*act)(void))
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(sandbox_confine() ? 100 : act());
+	waitpid(pid, &status, 0);
+	return status;
+}
+
+static int use_memory(void)
+{
+	char *bytes = malloc(3 * MIB);
+	int ret = !bytes;
+
+	if (bytes)
+		memset(bytes, 1, 3 * MIB);
+	free(bytes);
+	return ret;
+}
+
+static int say_something(void)
+{
+	return write(STDOUT_FILENO, "", 0) < 0;
+}
+
+static int read_something(void)
+{
+	char byte;
+
+	return read(STDIN_FILENO, &byte, 0) < 0;
+}
+
+static void the_confined_have_memory_and_nothing_else(void)
+{
+	CHECK(exited(confined(use_memory), 0));
+	CHECK(killed(confined(open_file)));
+	CHECK(killed(confined(make_socket)));
+	CHECK(killed(confined(run_program)));
+	CHECK(killed(confined(say_something)));
+	CHECK(killed(confined(read_something)));
+}
+
 static const struct test tests[] = {
 	TEST(a_forbidden_call_is_named_and_ends_the_process),
 	TEST(what_a_run_needs_is_allowed),
@@ -206,6 +251,7 @@ static const struct test tests[] = {
 	TEST(privileges_are_given_up),
 	TEST(another_user_is_only_for_root),
 	TEST(options_are_checked),
+	TEST(the_confined_have_memory_and_nothing_else),
 	TESTS_END
 };
 
