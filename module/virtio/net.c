@@ -74,14 +74,6 @@ static void count_drop(struct kiln_virtio *dev)
 	atomic64_inc(&dev->vm->stats.virtio_drop);
 }
 
-static void refuse(struct kiln_queue *queue,
-		   const struct kiln_vring_chain *chain, int error,
-		   const char *cause)
-{
-	kiln_queue_push(queue, chain, 0);
-	kiln_virtio_break(queue, error, cause);
-}
-
 /* --------------------------------------------------------- what is offered */
 
 static u64 net_offered(struct kiln_virtio *dev)
@@ -127,6 +119,30 @@ static void set_link(struct kiln_virtio *dev, bool link)
 
 /* -------------------------------------------------------------- to the wire */
 
+/* Their chains go back all at once: one look at the ring for many. */
+static void send_burst(struct kiln_queue *queue)
+{
+	struct net_burst *burst = queue->priv;
+	unsigned int dropped, nr = burst->nr;
+
+	if (!nr)
+		return;
+	dropped = kiln_tap_send_burst(tap_of(queue), burst);
+	if (unlikely(dropped))
+		atomic64_add(dropped, &queue->dev->vm->stats.virtio_drop);
+	kiln_queue_push_batch(queue, burst->used, nr);
+}
+
+/* Those before it were good. */
+static void refuse(struct kiln_queue *queue,
+		   const struct kiln_vring_chain *chain, int error,
+		   const char *cause)
+{
+	send_burst(queue);
+	kiln_queue_push(queue, chain, 0);
+	kiln_virtio_break(queue, error, cause);
+}
+
 /* Return false if the tap takes no more for now. */
 static bool send(struct kiln_queue *queue, const struct kiln_vring_chain *chain)
 {
@@ -148,31 +164,24 @@ static bool send(struct kiln_queue *queue, const struct kiln_vring_chain *chain)
 	return true;
 }
 
-static void send_burst(struct kiln_queue *queue)
-{
-	unsigned int dropped = kiln_tap_send_burst(tap_of(queue), queue->priv);
-
-	if (unlikely(dropped))
-		atomic64_add(dropped, &queue->dev->vm->stats.virtio_drop);
-}
-
 /* Return false if it is to be sent alone. Otherwise it is done with. */
 static bool gather(struct kiln_queue *queue,
 		   const struct kiln_vring_chain *chain)
 {
 	struct nic *nic = queue->dev->priv;
 	struct net_burst *burst = queue->priv;
-	int r;
+	int r = 0;
 
-	if (unlikely(!READ_ONCE(nic->link)))
-		return false;
-	r = kiln_tap_gather(tap_of(queue), burst, chain->iov, chain->nr_out,
-			    chain->out_len);
-	if (unlikely(r < 0))
+	if (likely(READ_ONCE(nic->link)))
+		r = kiln_tap_gather(tap_of(queue), burst, chain->iov,
+				    chain->nr_out, chain->out_len);
+	if (unlikely(r < 0)) {
 		refuse(queue, chain, r, "a packet to be sent cannot be read");
-	else if (r)
-		kiln_queue_push(queue, chain, 0);
-	if (burst->nr == NET_BATCH || r <= 0)
+		return true;
+	}
+	if (r)
+		burst->used[burst->nr - 1] = kiln_vring_used(chain, 0);
+	if (!r || burst->nr == NET_BATCH)
 		send_burst(queue);
 	return r;
 }

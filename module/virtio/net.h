@@ -135,6 +135,7 @@ int kiln_tap_send(struct net_tap *tap, const struct iovec *pieces, u32 nr,
  * @page: where the next one is copied to
  * @nr: how many there are
  * @buffs: those
+ * @used: the chains they came in, which are given back once they are sent
  *
  * All: the lock of the queue that sends.
  */
@@ -142,6 +143,7 @@ struct net_burst {
 	struct page_frag page;
 	unsigned int nr;
 	struct xdp_buff buffs[NET_BATCH];
+	struct kiln_vring_used used[NET_BATCH];
 };
 
 /*

@@ -334,7 +334,8 @@ bool kiln_queue_pop_behind(struct kiln_queue *queue,
 static void given_back(struct kiln_queue *queue, unsigned int nr)
 {
 	WRITE_ONCE(queue->inflight, queue->inflight - nr);
-	if (!queue->inflight)
+	/* Pairs with the barrier of who waits: it sees 0, or is seen. */
+	if (!queue->inflight && wq_has_sleeper(&queue->idle))
 		wake_up_all(&queue->idle);
 }
 
