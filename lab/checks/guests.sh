@@ -2,37 +2,47 @@
 # shellcheck shell=bash
 # Debian's kernels as guests: the packaged file, to userspace and a clean power-off.
 
-# CPU, kernel of the machine, kernel of the guest, CPUs of the guest.
-while read -r cpu host guest cpus; do
+# CPU, kernel of the machine, kernel of the guest, CPUs of the guest; and who unpacks it: nobody, since it is in kiln's
+# cache (kept, which is quick), the launcher as on any first run (first), or the kernel itself (guest).
+while read -r cpu host guest cpus unpack; do
 	! has_backend "$cpu" || check "guest/$cpu-$guest-${cpus}cpu-on-$host" \
-		"build/module-$host build/launcher kernel/$guest" check_guest "$cpu" "$host" "$guest" "$cpus"
+		"build/module-$host build/launcher kernel/$guest" check_guest "$cpu" "$host" "$guest" "$cpus" "$unpack"
 done <<'END'
-intel stock stock 2
-intel stock stock 1
-intel dev stock 2
-intel dev stock 1
-intel dev stock-6.12 1
-amd stock stock 2
-amd stock stock 1
-amd dev stock 2
-amd dev stock 1
-amd dev stock-6.12 1
-amd debug stock 2
+intel stock stock 2 kept
+intel stock stock 1 kept
+intel dev stock 2 kept
+intel dev stock 1 guest
+intel dev stock-6.12 1 kept
+amd stock stock 2 kept
+amd stock stock 1 kept
+amd dev stock 2 first
+amd dev stock 1 guest
+amd dev stock-6.12 1 first
+amd debug stock 2 kept
 END
 
 for cpu in $BACKENDS; do
 	check "guest/$cpu-disk" "build/module-stock build/launcher kernel/stock" check_guest_disk "$cpu"
 done
+! has_backend amd || check guest/amd-addresses "build/module-dev build/launcher kernel/stock kernel/stock-6.12" \
+	check_guest_addresses amd
 
-# check_guest CPU HOST GUEST CPUS
+# What --verbose says of a kernel by who unpacked it.
+declare -A UNPACKED_SAYS=([kept]='unpacked, from /var/cache/kiln/kernels$' [first]='unpacked, [0-9]* KiB$' [guest]='unpacks itself (--unpack guest)$')
+
+# check_guest CPU HOST GUEST CPUS UNPACK
 check_guest() {
-	local guest release log=$LOGS/${CHECK_NAME//\//.}.txt status
+	local guest release log=$LOGS/${CHECK_NAME//\//.}.txt status machine=() words=()
 	guest=$(kernel_dir "$3")
 	release=$(cat "$guest/release")
-	"$LAB/vm" --cpu "$1" --kernel "$2" --timeout 1200 \
+	case $5 in
+	kept) machine=(--unpacked "$guest/vmlinuz") ;;
+	guest) words=(--unpack guest) ;;
+	esac
+	"$LAB/vm" --cpu "$1" --kernel "$2" --timeout 1200 "${machine[@]}" \
 		--add "$guest/vmlinuz:/guest/vmlinuz" --add "$(guest_initrd):/guest/initrd" -- \
-		kiln run --kernel /guest/vmlinuz --initrd /guest/initrd --cpus "$4" --memory 512M \
-		--append "console=ttyS0 panic=-1" | tr -d '\r' | tee "$log"
+		kiln run --verbose --kernel /guest/vmlinuz --initrd /guest/initrd --cpus "$4" --memory 512M "${words[@]}" \
+		--append "console=ttyS0 panic=-1 addresses" | tr -d '\r' | tee "$log"
 	status=${PIPESTATUS[0]}
 	expect "$CHECK_NAME: powers off with status 0" test "$status" = 0
 	expect "$CHECK_NAME: reaches userspace on $release" grep -q "^Linux guest $release " "$log"
@@ -41,6 +51,41 @@ check_guest() {
 	expect "$CHECK_NAME: names its hypervisor" grep -qx "hypervisor: KVMKVMKVM" "$log"
 	# The kernel says so of the first alone: an MSR it expects on any CPU like this one.
 	expect "$CHECK_NAME: finds the MSRs it wants" lacks_line "unchecked MSR access" "$log"
+	expect "$CHECK_NAME: is unpacked as it should ($5)" grep -q "^kiln: .* kernel /guest/vmlinuz: ${UNPACKED_SAYS[$5]}" "$log"
+	expect "$CHECK_NAME: is where chance put it" elsewhere "$(addresses <"$log")"
+}
+
+# addresses <LOG: "PHYSICAL VIRTUAL" for each boot of an initrd that was asked for them.
+addresses() {
+	sed -n 's/^kernel: physical \([0-9a-f]*\), virtual \([0-9a-f]*\)$/\1 \2/p'
+}
+
+LINKED_ADDRESSES="1000000 ffffffff81000000"
+
+elsewhere() {
+	[ -n "$1" ] && [ "$1" != "$LINKED_ADDRESSES" ]
+}
+
+# check_guest_addresses CPU: each kernel twice at random addresses, the second time from the cache, and where it was
+# linked for with nokaslr.
+check_guest_addresses() {
+	local kernel dir log=$LOGS/${CHECK_NAME//\//.}.txt at
+	for kernel in stock stock-6.12; do
+		dir=$(kernel_dir "$kernel")
+		# shellcheck disable=SC2016 # for the shell of the machine
+		"$LAB/vm" --cpu "$1" --timeout 600 --add "$dir/vmlinuz:/guest/vmlinuz" --add "$(guest_initrd):/guest/initrd" -- \
+			sh -c 'for words in "" "" nokaslr; do
+				kiln run --verbose --kernel /guest/vmlinuz --initrd /guest/initrd \
+					--append "console=ttyS0 quiet panic=-1 addresses $words" || exit
+			done' | tr -d '\r' | tee "$log"
+		expect "$CHECK_NAME: $kernel runs three times" test "${PIPESTATUS[0]}" = 0
+		mapfile -t at < <(addresses <"$log")
+		expect "$CHECK_NAME: $kernel is where chance put it" elsewhere "${at[0]}"
+		expect "$CHECK_NAME: $kernel is elsewhere the second time" test "${at[0]}" != "${at[1]}"
+		expect "$CHECK_NAME: $kernel is where it was linked for with nokaslr" test "${at[2]}" = "$LINKED_ADDRESSES"
+		expect "$CHECK_NAME: $kernel is unpacked once" test "$(grep -c "${UNPACKED_SAYS[first]}" "$log")" = 1
+		expect "$CHECK_NAME: $kernel is kept for twice" test "$(grep -c "${UNPACKED_SAYS[kept]}" "$log")" = 2
+	done
 }
 
 # lacks_line TEXT LOG: the log is one of a kernel, and no line has TEXT.
@@ -133,7 +178,7 @@ check_guest_disk() {
 	local dir log=$LOGS/${CHECK_NAME//\//.}.txt status release
 	dir=$(kernel_dir stock)
 	release=$(cat "$dir/release")
-	"$LAB/vm" --cpu "$1" --kernel stock --timeout 1800 \
+	"$LAB/vm" --cpu "$1" --kernel stock --timeout 1800 --unpacked "$dir/vmlinuz" \
 		--add "$dir/vmlinuz:/guest/vmlinuz" --add "$(disk_initrd "$dir"):/guest/initrd" --add "$(disk_image):/guest/disk" -- \
 		sh -c 'run() { kiln run --kernel /guest/vmlinuz --initrd /guest/initrd --cpus 2 --disk /guest/disk,queues=2 \
 			--append "console=ttyS0 panic=-1 root=/dev/vda"; }; run && run' | tr -d '\r' | tee "$log"

@@ -127,7 +127,7 @@ run_net() {
 	mapfile -t options < <(network_options)
 	dir=$(kernel_dir stock)
 	"$LAB/vm" "$@" --kernel stock --timeout 1800 "${options[@]}" --add "$(command -v iperf3)" --add "$dir/vmlinuz:/guest/vmlinuz" \
-		--add "$(net_initrd "$dir"):/guest/initrd" --add "$(net_host):/guest/host" -- \
+		--unpacked "$dir/vmlinuz" --add "$(net_initrd "$dir"):/guest/initrd" --add "$(net_host):/guest/host" -- \
 		sh -c "$settings; . /guest/host" | tr -d '\r' | tee "$log"
 }
 

@@ -103,6 +103,15 @@ put_program() {
 	done
 }
 
+# put_unpacked KERNEL TREE: the entry of kiln's cache for this bzImage, as `kiln run` leaves it after a first run.
+put_unpacked() {
+	local entry dir=$2/var/cache/kiln/kernels
+	entry=$("$BUILD/kiln" unpack --kernel-cache "$BUILD/lab/kernels" "$1") || die "$1 cannot be unpacked"
+	install -d -m 755 "$2/var" "$2/var/cache" "$2/var/cache/kiln"
+	install -d -m 700 "$dir"
+	cp --reflink=auto "$entry" "$dir/"
+}
+
 # network_options: the options of lab/vm, one a line, for a machine that makes networks once it has sourced /lab/network.
 # Who calls it needs the packages of the group network.
 network_options() {
