@@ -64,12 +64,18 @@ check_repeat() {
 	expect "[amd] two runs print the same numbers" cmp "$LOGS/bench-amd-1.json" "$LOGS/bench-amd-2.json"
 }
 
+# later_within_aim JSON: there is the row of later runs beside QEMU, and it is within its aim.
+later_within_aim() {
+	rows_of "$1" | awk '/later runs, by kiln run and QEMU/ { seen = 1; over = $2 > 0.5 } END { exit !seen || over }'
+}
+
 check_boot() {
 	local json=$BUILD/bench-boot-amd.json
 	rm -f "$json"
 	expect "[amd] a stock kernel boots by kiln run, and by QEMU on stock KVM" "$LAB/bench" --cpu amd --boot
-	expect "build/bench-boot-amd.json has its rows" test "$(rows_of "$json" | grep -c .)" = 3
+	expect "build/bench-boot-amd.json has its rows" test "$(rows_of "$json" | grep -c .)" = 4
 	expect "[amd] no boot costs more than on stock KVM" no_slower "$json"
+	expect "[amd] a kernel that is known boots within the aim, 0.5" later_within_aim "$json"
 }
 
 # within_aims JSON: no device costs more than its peer, and no more than its aim where that was met once. A stream of TCP

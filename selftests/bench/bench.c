@@ -84,9 +84,10 @@ static const struct bench_row operation_rows[] = {
 };
 
 static const struct bench_row boot_rows[] = {
-	{ "vmlinuz to init, by kiln run and QEMU microvm", bench_boot_vmlinuz },
+	{ "vmlinuz to init, first run, by kiln run and QEMU microvm", bench_boot_first },
+	{ "vmlinuz to init, later runs, by kiln run and QEMU microvm", bench_boot_later },
 	{ "vmlinux to init, by kiln run and QEMU microvm", bench_boot_vmlinux },
-	{ "vmlinuz to init, by kiln run on both", bench_boot_kiln },
+	{ "vmlinuz to init, later runs, by kiln run on both", bench_boot_kiln },
 	{ 0 }
 };
 

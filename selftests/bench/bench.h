@@ -89,7 +89,8 @@ int64_t bench_msi_at(const struct size *size);
 
 /* boot_rows.c: a whole boot of a kernel in the directory bench_boot. */
 extern const char *bench_boot;
-int64_t bench_boot_vmlinuz(void);
+int64_t bench_boot_first(void);
+int64_t bench_boot_later(void);
 int64_t bench_boot_vmlinux(void);
 int64_t bench_boot_kiln(void);
 
