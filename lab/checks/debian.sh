@@ -30,7 +30,7 @@ DEBIAN_MODULES="virtio_net virtio_console virtio_balloon af_packet autofs4"
 debian_kernel() {
 	local dir=$1
 	if [ -z "$2" ]; then
-		printf '%s\n' --unpacked "$dir/vmlinuz" --add "$dir/vmlinuz:/guest/vmlinuz" --add "$dir/initrd:/guest/initrd"
+		printf '%s\n' --add "$dir/vmlinuz:/guest/vmlinuz" --add "$dir/initrd:/guest/initrd"
 	else
 		dir=$(kernel_dir "$2") || return
 		printf '%s\n' --unpacked "$dir/vmlinuz" --add "$dir/vmlinuz:/guest/vmlinuz" --add "$dir/release:/guest/release" \
