@@ -4,19 +4,15 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/if_tun.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pwd.h>
-#include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <termios.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -127,9 +123,8 @@ static int drop_capabilities(void)
 
 /* ---- system calls ---- */
 
-#define NAMES_MAX 512
-
-static char *names[NAMES_MAX];
+/* Made by filters.c: forbid[], note[], confine[] and names[]. */
+#include "filters.inc"
 
 static char *append(char *to, const char *text)
 {
@@ -161,7 +156,7 @@ static void forbidden(int number, siginfo_t *info, void *context)
 
 	terminal_restore();
 	end = append(end, "kiln: system call ");
-	end = append(end, call < NAMES_MAX && names[call] ? names[call] : "unknown");
+	end = append(end, call < ARRAY_SIZE(names) && names[call] ? names[call] : "unknown");
 	end = append(end, " (number ");
 	end = append_number(end, call, 10);
 	if (call == SYS_ioctl) {
@@ -182,146 +177,7 @@ static int catch_forbidden(void)
 	struct sigaction action = { .sa_sigaction = forbidden,
 				    .sa_flags = SA_SIGINFO | (int)SA_RESETHAND };
 
-	for (int call = 0; call < NAMES_MAX; call++)
-		names[call] = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, call);
 	return sigaction(SIGSYS, &action, NULL);
-}
-
-/* What a rule asks of one argument: argument & @mask is @value. */
-struct argument {
-	unsigned int index;
-	uint64_t mask, value;
-};
-
-#define ANY		{ 0, 0, 0 }
-#define ALL_BITS	UINT32_MAX	/* of what the kernel takes as an int */
-#define REQUEST(type)	{ 1, 0xff00, (uint64_t)(type) << 8 }
-#define ONE_REQUEST(nr)	{ 1, ALL_BITS, nr }
-#define THREAD		(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
-
-struct rule {
-	int call;
-	struct argument argument;
-};
-
-/* The busiest first. */
-static const struct rule allowed[] = {
-	/* KVM's, kiln's and vhost's calls on the descriptors there are; nothing opens /dev/kiln again. */
-	{ SCMP_SYS(ioctl), REQUEST(0xae) },
-	{ SCMP_SYS(ioctl), REQUEST(0xdc) },
-	{ SCMP_SYS(ioctl), REQUEST(0xaf) },
-	/* The loop. */
-	{ SCMP_SYS(epoll_wait), ANY },
-	{ SCMP_SYS(epoll_pwait), ANY },
-	{ SCMP_SYS(epoll_ctl), ANY },
-	{ SCMP_SYS(poll), ANY },
-	{ SCMP_SYS(ppoll), ANY },
-	{ SCMP_SYS(timerfd_settime), ANY },
-	{ SCMP_SYS(timerfd_gettime), ANY },
-	/* Bytes of consoles, control sockets and what else is open. */
-	{ SCMP_SYS(read), ANY },
-	{ SCMP_SYS(readv), ANY },
-	{ SCMP_SYS(pread64), ANY },
-	{ SCMP_SYS(write), ANY },
-	{ SCMP_SYS(writev), ANY },
-	{ SCMP_SYS(pwrite64), ANY },
-	{ SCMP_SYS(accept4), ANY },
-	{ SCMP_SYS(sendto), ANY },
-	{ SCMP_SYS(recvfrom), ANY },
-	{ SCMP_SYS(shutdown), ANY },
-	{ SCMP_SYS(close), ANY },
-	{ SCMP_SYS(dup), ANY },
-	{ SCMP_SYS(fcntl), ANY },
-	{ SCMP_SYS(fstat), ANY },
-	{ SCMP_SYS(newfstatat), ANY },	/* how glibc asks for fstat(); tells names, opens nothing */
-	{ SCMP_SYS(lseek), ANY },
-	/* What a guest's driver asks of a tap with vhost=kernel. */
-	{ SCMP_SYS(ioctl), ONE_REQUEST(TUNSETOFFLOAD) },
-	/* Terminals: raw and back, size, foreground; not TIOCSTI. */
-	{ SCMP_SYS(ioctl), ONE_REQUEST(TCGETS) },
-	{ SCMP_SYS(ioctl), ONE_REQUEST(TCSETS) },
-	{ SCMP_SYS(ioctl), ONE_REQUEST(TCSETSW) },
-	{ SCMP_SYS(ioctl), ONE_REQUEST(TIOCGWINSZ) },
-	{ SCMP_SYS(ioctl), ONE_REQUEST(TIOCGPGRP) },
-	/* Memory, none of it to be executed. */
-	{ SCMP_SYS(mmap), { 2, PROT_EXEC, 0 } },
-	{ SCMP_SYS(mprotect), { 2, PROT_EXEC, 0 } },
-	{ SCMP_SYS(munmap), ANY },
-	{ SCMP_SYS(mremap), ANY },
-	{ SCMP_SYS(madvise), ANY },
-	{ SCMP_SYS(brk), ANY },
-	/* Threads of our own. */
-	{ SCMP_SYS(clone), { 0, THREAD, THREAD } },
-	{ SCMP_SYS(futex), ANY },
-	{ SCMP_SYS(set_robust_list), ANY },
-	{ SCMP_SYS(rseq), ANY },
-	{ SCMP_SYS(sched_yield), ANY },
-	{ SCMP_SYS(exit), ANY },
-	{ SCMP_SYS(exit_group), ANY },
-	/* Time. */
-	{ SCMP_SYS(clock_gettime), ANY },
-	{ SCMP_SYS(clock_nanosleep), ANY },
-	{ SCMP_SYS(nanosleep), ANY },
-	{ SCMP_SYS(gettimeofday), ANY },
-	{ SCMP_SYS(time), ANY },
-	/* Signals: kicks, and helpers that have to end. */
-	{ SCMP_SYS(tgkill), ANY },
-	{ SCMP_SYS(kill), ANY },
-	{ SCMP_SYS(pidfd_send_signal), ANY },
-	{ SCMP_SYS(wait4), ANY },
-	{ SCMP_SYS(waitid), ANY },
-	{ SCMP_SYS(rt_sigtimedwait), ANY },
-	{ SCMP_SYS(getpid), ANY },
-	{ SCMP_SYS(gettid), ANY },
-	{ SCMP_SYS(getpgrp), ANY },
-	{ SCMP_SYS(rt_sigaction), ANY },
-	{ SCMP_SYS(rt_sigprocmask), ANY },
-	{ SCMP_SYS(rt_sigreturn), ANY },
-	{ SCMP_SYS(restart_syscall), ANY },
-	{ SCMP_SYS(sigaltstack), ANY },
-	{ SCMP_SYS(getrandom), ANY },
-	/* Taking away what was made: sockets, files, the directory of the sockets. */
-	{ SCMP_SYS(unlink), ANY },
-	{ SCMP_SYS(unlinkat), ANY },
-	{ SCMP_SYS(rmdir), ANY },
-	{ SCMP_SYS(flock), ANY },
-};
-
-/* sandbox_confine(): what malloc() and _exit() need; there are no descriptors to map. */
-static const struct rule confined[] = {
-	{ SCMP_SYS(brk), ANY },
-	{ SCMP_SYS(mmap), { 2, PROT_EXEC, 0 } },
-	{ SCMP_SYS(mprotect), { 2, PROT_EXEC, 0 } },
-	{ SCMP_SYS(munmap), ANY },
-	{ SCMP_SYS(mremap), ANY },
-	{ SCMP_SYS(madvise), ANY },
-	{ SCMP_SYS(exit_group), ANY },
-	{ SCMP_SYS(sigaltstack), ANY },	/* asked for by the address sanitizer before the end */
-};
-
-static int add_rules(scmp_filter_ctx filter, const struct rule *rules, unsigned int count)
-{
-	int ret = 0;
-
-	for (unsigned int i = 0; i < count && !ret; i++) {
-		const struct argument *arg = &rules[i].argument;
-		struct scmp_arg_cmp compare = { arg->index, SCMP_CMP_MASKED_EQ, arg->mask,
-						arg->value };
-
-		ret = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, rules[i].call,
-					     arg->mask ? 1 : 0, &compare);
-	}
-	return ret;
-}
-
-static int fill(scmp_filter_ctx filter)
-{
-	int ret = add_rules(filter, allowed, ARRAY_SIZE(allowed));
-
-	/* Its flags are in memory, where a filter cannot look: glibc then takes clone(). */
-	if (!ret)
-		ret = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-	return ret;
 }
 
 static bool kernel_has_it(void)
@@ -329,28 +185,27 @@ static bool kernel_has_it(void)
 	return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0;
 }
 
+/* Of the calling thread and those it starts. The SSB mitigation that older kernels tie to it would slow guests down, too. */
+static int load(const struct sock_filter *filter, unsigned int len)
+{
+	const struct sock_fprog program = { (unsigned short)len,
+					    (struct sock_filter *)(uintptr_t)filter };
+
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+			    &program);
+}
+
 static int filter_calls(enum sandbox_seccomp mode)
 {
-	scmp_filter_ctx filter =
-		seccomp_init(mode == SANDBOX_LOG ? SCMP_ACT_LOG : SCMP_ACT_TRAP);
-	int ret = -ENOMEM;
+	int ret = catch_forbidden();
 
-	if (filter)
-		ret = fill(filter);
-	/* The SSB mitigation that older kernels tie to seccomp would slow the guest down, too. */
-	if (!ret)
-		ret = seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
-	if (!ret)
-		ret = seccomp_syscall_priority(filter, SCMP_SYS(ioctl), UINT8_MAX);
-	if (!ret)
-		ret = catch_forbidden();
-	if (!ret)
-		ret = seccomp_load(filter);
-	if (filter)
-		seccomp_release(filter);
+	if (!ret && mode == SANDBOX_LOG)
+		ret = load(note, ARRAY_SIZE(note));
+	else if (!ret)
+		ret = load(forbid, ARRAY_SIZE(forbid));
 	if (ret)
 		return error_set("--seccomp: the filter cannot be loaded: %s; use --seccomp off",
-				 strerror(ret < 0 ? -ret : errno));
+				 strerror(errno));
 	return 0;
 }
 
@@ -382,25 +237,11 @@ int sandbox_enter(const struct sandbox_config *config)
 
 int sandbox_confine(void)
 {
-	scmp_filter_ctx filter;
-	int ret = -ENOMEM;
-
 	drop_bounding_set();
 	if (drop_capabilities())
 		return -1;
-	if (!kernel_has_it())
-		return 0;
-	filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	if (filter)
-		ret = add_rules(filter, confined, ARRAY_SIZE(confined));
-	if (!ret)
-		ret = seccomp_attr_set(filter, SCMP_FLTATR_CTL_SSB, 1);
-	if (!ret)
-		ret = seccomp_load(filter);
-	if (filter)
-		seccomp_release(filter);
-	if (ret)
+	if (kernel_has_it() && load(confine, ARRAY_SIZE(confine)))
 		return error_set("a process cannot be confined: %s; use a kernel with CONFIG_SECCOMP_FILTER",
-				 strerror(-ret));
+				 strerror(errno));
 	return 0;
 }

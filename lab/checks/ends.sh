@@ -50,7 +50,7 @@ vm_with_second() {
 		--add "$LAB/guest/msr" --add "$dir/vmlinuz:/second/vmlinuz" --add "$LOGS/second-$1.initrd:/second/initrd" "${@:3}"
 	# shellcheck disable=SC2016 # for the shell of the machine
 	"$LAB/vm" "${@:1:$#-2}" sh -c 'second="/second/vmlinuz /second/initrd"
-		cmdline="$(sed "s/crashkernel=[^ ]*//" /proc/cmdline) nr_cpus=1"
+		cmdline="$(sed "s/crashkernel=[^ ]*//; s/lab.spare-cpu//" /proc/cmdline) nr_cpus=1"
 		'"${*: -2:1}$GUEST_RUNS${*: -1}" | tee "$log.out"
 	return "${PIPESTATUS[0]}"
 }

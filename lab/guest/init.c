@@ -318,9 +318,9 @@ static pid_t start(char **argv, int out, int terminal)
 		return pid;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	iopl(0);		/* the ports are ours, not the command's */
 	if (told("lab.spare-cpu"))
 		leave_first_cpu();
+	iopl(0);		/* the ports are ours, not the command's */
 	setsid();
 	null = open("/dev/null", O_RDWR);
 	dup2(null, STDIN_FILENO);
