@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # A machine in Bochs: VMX with EPT. It executes up to 70 million instructions a second, a fifth of that with two CPUs. Its
-# clock counts instructions, 25 million of them a second, so that what waits with a busy CPU does not wait for long.
+# clock counts instructions, 25 million of them a second, so that what waits with a busy CPU does not wait for long. All CPUs
+# are cores of one package: of a package's first CPU Linux believes the TSC that it has after a suspend.
 
 BOCHS_BLOCK=$((0x20000))
 BOCHS_PAYLOAD=$((0x1000000))
@@ -78,7 +79,7 @@ bochs_prepare() {
 		optromimage1: file=$(bochs_rom), address=0xd0000
 		optramimage1: file=$RUN/boot.img, address=0x800000
 		memory: guest=$MEMORY, host=$MEMORY
-		cpu: model=${CPU_MODEL:-corei7_haswell_4770}, count=$CPUS, quantum=32, ips=$ips, reset_on_triple_fault=0, ignore_bad_msrs=1
+		cpu: model=${CPU_MODEL:-corei7_haswell_4770}, count=1:$CPUS:1, quantum=32, ips=$ips, reset_on_triple_fault=0, ignore_bad_msrs=1
 		clock: sync=$clock
 		com1: enabled=1, mode=file, dev=$RUN/serial
 		$(bochs_com2)
