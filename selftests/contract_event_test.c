@@ -326,6 +326,32 @@ TEST(an_nmi_that_waits_comes_with_the_iret_of_the_one_before)
 	ASSERT_DONE(vcpu);
 }
 
+/* What DR0 names is met right behind that IRET, where a back end may step: it is not switched on, and nobody's affair. */
+static __guest void returns_to_dr0(struct trap *t)
+{
+	asm volatile("mov %0, %%dr0" : : "r"(t->rip));
+	returns_slowly(t);
+}
+
+static __guest void takes_nmi_after_nmi_at_dr0(void)
+{
+	guest_handlers[NMI_VECTOR] = returns_to_dr0;
+	guest_sync(1);
+	guest_expect(0x0202, seen_vectors);
+	guest_done();
+}
+
+TEST(a_breakpoint_that_is_off_is_not_met_at_the_end_of_an_nmi)
+{
+	struct vcpu *vcpu = vm_create_one(0, takes_nmi_after_nmi_at_dr0);
+
+	ASSERT_OUTCOME("sync 1", vcpu);
+	ASSERT_IOCTL(0, vcpu->fd, KVM_NMI, NULL);
+	ASSERT_OUTCOME("sync 2", vcpu);
+	ASSERT_IOCTL(0, vcpu->fd, KVM_NMI, NULL);
+	ASSERT_DONE(vcpu);
+}
+
 /* ---- What user space injects ---- */
 
 static __guest void takes_anything(void)

@@ -12,7 +12,7 @@ while read -r cpu kernel cpus; do
 done <<'END'
 intel dev 2
 amd debug 2
-amd stock 4
+amd stock 1
 END
 
 # One boot for all suites. Their results are in the log, and in debugfs only as far as 512 bytes a case go; insmod says

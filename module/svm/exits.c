@@ -34,10 +34,23 @@ static int handle_host(struct kiln_vcpu *vcpu)
 	return KILN_RESUME;
 }
 
+/* The bits of DR6 for breakpoints that DR7 has switched on (§13.1.1.4). */
+static u64 breakpoints_on(u64 dr7)
+{
+	u64 bits = 0;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		if (dr7 >> (2 * i) & 3)
+			bits |= DR_TRAP0 << i;
+	return bits;
+}
+
 /*
  * DR6 is in the VMCB as the guest's handler would have found it (§15.12.2), and
  * in the CPU, which gets its own back. A step taken for an NMI's sake is none
- * of the guest's affair.
+ * of the guest's affair; nor what it met in DR0 to DR3, which match without
+ * being switched on and may be left from somebody else.
  */
 static int handle_db(struct kiln_vcpu *vcpu)
 {
@@ -49,6 +62,8 @@ static int handle_db(struct kiln_vcpu *vcpu)
 	svm_dirty(svm, SVM_CLEAN_DR);
 	set_debugreg(DR6_RESERVED, 6);
 	dr6 &= DR_TRAP_BITS | DR_STEP | DR6_BD;
+	if (svm->stepped || !svm->drs_owned)
+		dr6 &= breakpoints_on(vcpu->dr7) | DR_STEP | DR6_BD;
 	if (svm->stepped) {
 		dr6 &= ~(u64)DR_STEP;
 		if (!dr6)
