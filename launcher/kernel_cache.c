@@ -13,6 +13,7 @@
 #include <zlib.h>
 
 #include "error.h"
+#include "runtime.h"
 #include "util.h"
 
 #define SUFFIX	".kernel"
@@ -50,21 +51,6 @@ static void make_path(const char *path)
 	mkdir(path, 0700);
 }
 
-/* Others could put a kernel of theirs there. */
-static int check_owner(const struct kernel_cache *cache)
-{
-	struct stat st;
-
-	if (fstat(cache->fd, &st))
-		return error_set("%s: %s; remove it", cache->path, strerror(errno));
-	if (st.st_uid != geteuid())
-		return error_set("%s: belongs to user %u; remove it, or use --kernel-cache",
-				 cache->path, st.st_uid);
-	if (st.st_mode & (S_IWGRP | S_IWOTH))
-		return error_set("%s: others may write it; `chmod 700` it", cache->path);
-	return 0;
-}
-
 int kernel_cache_open(struct kernel_cache *cache, const char *path)
 {
 	cache->fd = -1;
@@ -80,7 +66,8 @@ int kernel_cache_open(struct kernel_cache *cache, const char *path)
 	if (cache->fd < 0)
 		return error_set("%s: %s; give a directory of yours by --kernel-cache",
 				 cache->path, strerror(errno));
-	if (!check_owner(cache))
+	/* Others could put a kernel of theirs there. */
+	if (!runtime_check_owner(cache->fd, cache->path, "use --kernel-cache"))
 		return 0;
 	kernel_cache_close(cache);
 	return -1;

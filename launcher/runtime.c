@@ -46,18 +46,17 @@ static int find_path(struct runtime *runtime)
 	return 0;
 }
 
-/* In a directory that others may write, what is found there may be anybody's. */
-static int check_owner(const struct runtime *runtime)
+int runtime_check_owner(int fd, const char *path, const char *instead)
 {
 	struct stat st;
 
-	if (fstat(runtime->fd, &st))
-		return error_set("%s: %s; remove it", runtime->path, strerror(errno));
+	if (fstat(fd, &st))
+		return error_set("%s: %s; remove it", path, strerror(errno));
 	if (st.st_uid != geteuid())
-		return error_set("%s: belongs to user %u; remove it, or set XDG_RUNTIME_DIR to a directory of yours",
-				 runtime->path, st.st_uid);
+		return error_set("%s: belongs to user %u; remove it, or %s", path, st.st_uid,
+				 instead);
 	if (st.st_mode & (S_IWGRP | S_IWOTH))
-		return error_set("%s: others may write it; `chmod 700` it", runtime->path);
+		return error_set("%s: others may write it; `chmod 700` it", path);
 	return 0;
 }
 
@@ -83,7 +82,8 @@ int runtime_open(struct runtime *runtime, bool make)
 	if (runtime->fd < 0)
 		return error_set("%s: %s; remove it, or set XDG_RUNTIME_DIR to another directory",
 				 runtime->path, strerror(errno));
-	if (!check_owner(runtime))
+	if (!runtime_check_owner(runtime->fd, runtime->path,
+				 "set XDG_RUNTIME_DIR to a directory of yours"))
 		return 0;
 	close(runtime->fd);
 	runtime->fd = -1;

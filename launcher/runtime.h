@@ -35,6 +35,12 @@ int runtime_open(struct runtime *runtime, bool make);
 /* Takes the directory away where it is empty. */
 void runtime_close(struct runtime *runtime);
 
+/*
+ * Whether the directory @fd, @path, is ours alone to write: what is found in
+ * another may be anybody's. -1 with a sentence; @instead: what else to do.
+ */
+int runtime_check_owner(int fd, const char *path, const char *instead);
+
 /* Whether @name can be one: letters, digits, and in the middle . _ and - . -1 with a sentence. */
 int runtime_check_name(const char *name);
 

@@ -307,23 +307,31 @@ static __guest void returns_slowly(struct trap *t)
 		guest_sync(2);
 }
 
-static __guest void takes_nmi_after_nmi(void)
+static __guest void take_nmi_after_nmi(trap_handler_t handler)
 {
-	guest_handlers[NMI_VECTOR] = returns_slowly;
+	guest_handlers[NMI_VECTOR] = handler;
 	guest_sync(1);
 	guest_expect(0x0202, seen_vectors);
 	guest_done();
 }
 
-TEST(an_nmi_that_waits_comes_with_the_iret_of_the_one_before)
+static __guest void takes_nmi_after_nmi(void)
 {
-	struct vcpu *vcpu = vm_create_one(0, takes_nmi_after_nmi);
+	take_nmi_after_nmi(returns_slowly);
+}
 
+static void nmi_after_nmi(struct __test_metadata *_metadata, struct vcpu *vcpu)
+{
 	ASSERT_OUTCOME("sync 1", vcpu);
 	ASSERT_IOCTL(0, vcpu->fd, KVM_NMI, NULL);
 	ASSERT_OUTCOME("sync 2", vcpu);
 	ASSERT_IOCTL(0, vcpu->fd, KVM_NMI, NULL);
 	ASSERT_DONE(vcpu);
+}
+
+TEST(an_nmi_that_waits_comes_with_the_iret_of_the_one_before)
+{
+	nmi_after_nmi(_metadata, vm_create_one(0, takes_nmi_after_nmi));
 }
 
 /* What DR0 names is met right behind that IRET, where a back end may step: it is not switched on, and nobody's affair. */
@@ -335,21 +343,12 @@ static __guest void returns_to_dr0(struct trap *t)
 
 static __guest void takes_nmi_after_nmi_at_dr0(void)
 {
-	guest_handlers[NMI_VECTOR] = returns_to_dr0;
-	guest_sync(1);
-	guest_expect(0x0202, seen_vectors);
-	guest_done();
+	take_nmi_after_nmi(returns_to_dr0);
 }
 
 TEST(a_breakpoint_that_is_off_is_not_met_at_the_end_of_an_nmi)
 {
-	struct vcpu *vcpu = vm_create_one(0, takes_nmi_after_nmi_at_dr0);
-
-	ASSERT_OUTCOME("sync 1", vcpu);
-	ASSERT_IOCTL(0, vcpu->fd, KVM_NMI, NULL);
-	ASSERT_OUTCOME("sync 2", vcpu);
-	ASSERT_IOCTL(0, vcpu->fd, KVM_NMI, NULL);
-	ASSERT_DONE(vcpu);
+	nmi_after_nmi(_metadata, vm_create_one(0, takes_nmi_after_nmi_at_dr0));
 }
 
 /* ---- What user space injects ---- */
