@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # Some suites where something is different: CPUs with bugs and a kernel that mitigates them, a CPU with errata, checks
-# at each VMRUN, more kills, lockdep under VMX, a disk under VMX.
+# at each VMRUN, SVM in Bochs, which has parts of it that QEMU has not, more kills, lockdep under VMX, a disk under VMX.
 
 # Name, what it needs, suites joined by commas, options of the machine.
 while read -r name needs suites options; do
@@ -12,6 +12,7 @@ mitigations/amd build/module-stock contract_test,cpu_test,run_test,smp_test --cp
 errata/intel build/module-dev pit_test,lapic_test,clock_test,run_test --cpu intel:corei5_arrandale_m520
 verify/amd build/module-dev contract_test,contract_event_test,cpu_test,event_test,smp_test,memory_test --cpu amd --cpus 2 --module-args svm_verify=1
 kills/amd build/module-debug kill_test --cpu amd --cpus 2 --kernel debug
+bochs/amd build/module-dev contract_test,cpu_test,event_test,io_test,memory_test,run_test,smp_test,state_test --cpu amd:trinity_apu
 lockdep/intel build/module-debug vm_test,run_test,eventfd_test --cpu intel --kernel debug --memory 640
 stock/intel build/module-stock vm_test,virtio_block_test --cpu intel --kernel stock
 END
@@ -24,6 +25,7 @@ declare -A SPECIAL=(
 	[errata/intel]="kiln: this CPU's VMX-preemption timer has an erratum"
 	[verify/amd]='svm_verify: Y'
 	[kills/amd]='kills: 200'
+	[bochs/amd]='flags: nrip_save flushbyasid pausefilter '
 	[lockdep/intel]='lock-classes: '
 	[stock/intel]='disk: sda'
 )
@@ -41,6 +43,7 @@ check_some() {
 		echo "kills: $KILN_KILLS"
 		(cd /sys/devices/system/cpu/vulnerabilities 2>/dev/null && grep . *)
 		dmesg | grep "kiln: "
+		echo "flags: $(grep -m 1 ^flags /proc/cpuinfo | grep -owE "nrip_save|flushbyasid|pausefilter" | tr "\n" " ")"
 		echo "svm_verify: $(cat /sys/module/kiln/parameters/svm_verify)"
 		[ ! -e /proc/lockdep_stats ] || grep "lock-classes" /proc/lockdep_stats
 		'"$RUN_SUITES"'

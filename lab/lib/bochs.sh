@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# A machine in Bochs: VMX with EPT. It executes up to 70 million instructions a second, a fifth of that with two CPUs. Its
-# clock counts instructions, 25 million of them a second, so that what waits with a busy CPU does not wait for long. All CPUs
-# are cores of one package: of a package's first CPU Linux believes the TSC that it has after a suspend.
+# A machine in Bochs: VMX with EPT, or SVM with some of what QEMU lacks of it. It executes up to 70 million instructions a
+# second, a fifth of that with two CPUs. Its clock counts instructions, 25 million of them a second, so that what waits with
+# a busy CPU does not wait for long. All CPUs are cores of one package: of a package's first CPU Linux believes the TSC that
+# it has after a suspend.
 
 BOCHS_BLOCK=$((0x20000))
 BOCHS_PAYLOAD=$((0x1000000))
+
+# bochs_has_amd MODEL: whether it is one of Bochs's CPUs with SVM and nested paging on which Linux comes up.
+bochs_has_amd() {
+	[[ $1 = trinity_apu || $1 = zambezi ]]
+}
 
 # bochs_rom: prints the path of the option ROM that starts the kernel (lab/boot/bootrom.S).
 bochs_rom() {

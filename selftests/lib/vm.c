@@ -253,6 +253,11 @@ bool host_is_bochs(void)
 	return n == sizeof(header) && !memcmp(header + 10, "BOCHS", 5) && !(r[2] >> 31);
 }
 
+bool host_is_bochs_svm(void)
+{
+	return !host_cpu_is_intel() && host_is_bochs();
+}
+
 bool device_cpuid_has(uint32_t leaf, int reg, int bit)
 {
 	int fd = device_open();

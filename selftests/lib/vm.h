@@ -135,6 +135,7 @@ struct kvm_cpuid_entry2 *cpuid_find(struct kvm_cpuid2 *cpuid, uint32_t leaf, uin
 bool host_cpu_is_intel(void);
 bool device_cpuid_has(uint32_t leaf, int reg, int bit);
 bool host_is_bochs(void);
+bool host_is_bochs_svm(void);	/* its VMRUN does not load CR2, its intercepted #DB does not come to DR6 */
 bool host_is_tcg(void);		/* QEMU without an accelerator: some of SVM is not as the manual says */
 
 void vm_irq_line(struct vm *vm, uint32_t gsi, uint32_t level);
