@@ -5,6 +5,8 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 BUILD := $(CURDIR)/build
 PREFIX ?= /usr/local
+# Without it objects that were built to be checked would be built again.
+W ?= 1
 UDEV_DIR ?= /etc/udev/rules.d
 
 # The kernel release that KDIR is for: modules for several kernels lie side by side.
@@ -18,7 +20,7 @@ KBUILD = $(MAKE) -C $(KDIR) M=$(MODULE_DIR) $(if $(W),W=$(W)) $(if $(C),C=$(C)) 
 ##@ Build
 all: module launcher		## module for the running kernel, and the launcher
 
-module: mirror			## build/<release>/kiln.ko for the kernel of KDIR= (W=1: warnings, C=1: sparse)
+module: mirror			## build/<release>/kiln.ko for the kernel of KDIR= (C=2: sparse)
 	+@flock $(MODULE_DIR)/.lock $(KBUILD) modules
 
 kunit: mirror			## build/<release>/kiln-kunit.ko, if the kernel of KDIR= has KUnit

@@ -2,23 +2,19 @@
 # shellcheck shell=bash
 # Debian's kernels as guests: the packaged file, to userspace and a clean power-off.
 
-# CPU, kernel of the machine, kernel of the guest, CPUs of the guest; and who unpacks it: nobody, since it is in kiln's
-# cache (kept, which is quick), the launcher as on any first run (first), or the kernel itself (guest).
-while read -r cpu host guest cpus unpack; do
-	! has_backend "$cpu" || check "guest/$cpu-$guest-${cpus}cpu-on-$host" \
-		"build/module-$host build/launcher kernel/$guest" check_guest "$cpu" "$host" "$guest" "$cpus" "$unpack"
+# CPU, kernel of the machine, and what it runs one after the other: kernel of the guest, CPUs of the guest, and who unpacks
+# it: nobody, since it is in kiln's cache (kept, which is quick), the launcher as on any first run (first), or the kernel
+# itself (guest).
+while read -r cpu host guests; do
+	! has_backend "$cpu" || check "guest/$cpu-on-$host" \
+		"build/module-$host build/launcher $(sed 's/:[^ ]*//g; s/[^ ]*/kernel\/&/g' <<<"$guests")" \
+		check_guests "$cpu" "$host" "$guests"
 done <<'END'
-intel stock stock 2 kept
-intel stock stock 1 kept
-intel dev stock 2 kept
-intel dev stock 1 guest
-intel dev stock-6.12 1 kept
-amd stock stock 2 kept
-amd stock stock 1 kept
-amd dev stock 2 first
-amd dev stock 1 guest
-amd dev stock-6.12 1 first
-amd debug stock 2 kept
+intel stock stock:2:kept stock:1:kept
+intel dev stock:2:kept stock:1:guest stock-6.12:1:kept
+amd stock stock:2:kept stock:1:kept
+amd dev stock:2:first stock:1:guest stock-6.12:1:first
+amd debug stock:2:kept
 END
 
 for cpu in $BACKENDS; do
@@ -30,29 +26,45 @@ done
 # What --verbose says of a kernel by who unpacked it.
 declare -A UNPACKED_SAYS=([kept]='unpacked, from /var/cache/kiln/kernels$' [first]='unpacked, [0-9]* KiB$' [guest]='unpacks itself (--unpack guest)$')
 
-# check_guest CPU HOST GUEST CPUS UNPACK
-check_guest() {
-	local guest release log=$LOGS/${CHECK_NAME//\//.}.txt status machine=() words=()
-	guest=$(kernel_dir "$3")
-	release=$(cat "$guest/release")
-	case $5 in
-	kept) machine=(--unpacked "$guest/vmlinuz") ;;
-	guest) words=(--unpack guest) ;;
-	esac
-	"$LAB/vm" --cpu "$1" --kernel "$2" --timeout 1200 "${machine[@]}" \
-		--add "$guest/vmlinuz:/guest/vmlinuz" --add "$(guest_initrd):/guest/initrd" -- \
-		kiln run --verbose --kernel /guest/vmlinuz --initrd /guest/initrd --cpus "$4" --memory 512M "${words[@]}" \
-		--append "console=ttyS0 panic=-1 addresses" | tr -d '\r' | tee "$log"
-	status=${PIPESTATUS[0]}
-	expect "$CHECK_NAME: powers off with status 0" test "$status" = 0
-	expect "$CHECK_NAME: reaches userspace on $release" grep -q "^Linux guest $release " "$log"
-	expect "$CHECK_NAME: has $4 CPUs" grep -qx "CPUs: $4" "$log"
-	expect "$CHECK_NAME: has its memory" guest_memory "$log"
-	expect "$CHECK_NAME: names its hypervisor" grep -qx "hypervisor: KVMKVMKVM" "$log"
+# check_guests CPU HOST "KERNEL:CPUS:UNPACK..."
+check_guests() {
+	local guest name how dir log=$LOGS/${CHECK_NAME//\//.}.txt machine=() guests=()
+	for guest in $3; do
+		name=${guest%%:*} how=${guest##*:}
+		dir=$(kernel_dir "$name")
+		guests+=("$guest")
+		[[ " ${machine[*]} " = *":/guest/$name "* ]] || machine+=(--add "$dir/vmlinuz:/guest/$name")
+		[ "$how" != kept ] || machine+=(--unpacked "$dir/vmlinuz")
+	done
+	# shellcheck disable=SC2016 # for the shell of the machine
+	"$LAB/vm" --cpu "$1" --kernel "$2" --timeout 1800 "${machine[@]}" --add "$(guest_initrd):/guest/initrd" -- sh -c '
+		for guest; do
+			echo "### guest $guest"
+			cpus=${guest#*:}
+			kiln run --verbose --kernel "/guest/${guest%%:*}" --initrd /guest/initrd --cpus "${cpus%:*}" --memory 512M \
+				$(case $guest in *:guest) echo --unpack guest ;; esac) --append "console=ttyS0 panic=-1 addresses"
+			echo "### status $?"
+		done' sh "${guests[@]}" | tr -d '\r' | tee "$log"
+	expect "$CHECK_NAME: guests run without a report from the kernel" test "${PIPESTATUS[0]}" = 0
+	for guest in "${guests[@]}"; do
+		sed -n "/^### guest $guest\$/,/^### status /p" "$log" >"$log.$guest"
+		guest_results "$CHECK_NAME, $guest" "$log.$guest" "$(kernel_dir "${guest%%:*}")" "$(cut -d: -f2 <<<"$guest")" "${guest##*:}"
+	done
+}
+
+# guest_results NAME LOG KERNEL_DIR CPUS UNPACK
+guest_results() {
+	local release
+	release=$(cat "$3/release")
+	expect "$1: powers off with status 0" grep -qx "### status 0" "$2"
+	expect "$1: reaches userspace on $release" grep -q "^Linux guest $release " "$2"
+	expect "$1: has $4 CPUs" grep -qx "CPUs: $4" "$2"
+	expect "$1: has its memory" guest_memory "$2"
+	expect "$1: names its hypervisor" grep -qx "hypervisor: KVMKVMKVM" "$2"
 	# The kernel says so of the first alone: an MSR it expects on any CPU like this one.
-	expect "$CHECK_NAME: finds the MSRs it wants" lacks_line "unchecked MSR access" "$log"
-	expect "$CHECK_NAME: is unpacked as it should ($5)" grep -q "^kiln: .* kernel /guest/vmlinuz: ${UNPACKED_SAYS[$5]}" "$log"
-	expect "$CHECK_NAME: is where chance put it" elsewhere "$(addresses <"$log")"
+	expect "$1: finds the MSRs it wants" lacks_line "unchecked MSR access" "$2"
+	expect "$1: is unpacked as it should ($5)" grep -q "^kiln: .* kernel /guest/[^ ]*: ${UNPACKED_SAYS[$5]}" "$2"
+	expect "$1: is where chance put it" elsewhere "$(addresses <"$2")"
 }
 
 # addresses <LOG: "PHYSICAL VIRTUAL" for each boot of an initrd that was asked for them.

@@ -21,17 +21,19 @@ kvm_nests_vmx() {
 	[ "$(cat "$answer")" = yes ]
 }
 
-# qemu_cpu: the arguments that say what executes the machine, one a line.
+# qemu_cpu: the arguments that say what executes the machine, one a line. TCG executes each round of a REP by itself (and
+# counts it as an instruction): without ERMS and FSRM kernels and libraries, those of guests included, clear and copy by
+# words, not bytes.
 qemu_cpu() {
+	local model=${CPU_MODEL:-max},la57=off,erms=off,fsrm=off
 	if [ "$MACHINE" = kvm ]; then
 		printf '%s\n' -accel kvm -cpu host
 	elif [ -n "$DETERMINISTIC" ]; then
-		# An instruction is a nanosecond and nothing is random; idle time passes at once. Each round of a REP counts as
-		# an instruction: without ERMS and FSRM the kernel clears and copies by words, not bytes.
+		# An instruction is a nanosecond and nothing is random; idle time passes at once.
 		printf '%s\n' -accel "tcg,thread=single" -icount "shift=0,sleep=off" -rtc "base=2024-01-01,clock=vm" -seed 1 \
-			-cpu "${CPU_MODEL:-max},la57=off,erms=off,fsrm=off,rdrand=off,rdseed=off"
+			-cpu "$model,rdrand=off,rdseed=off"
 	else
-		printf '%s\n' -accel "tcg,thread=multi" -cpu "${CPU_MODEL:-max},la57=off"
+		printf '%s\n' -accel "tcg,thread=multi" -cpu "$model"
 	fi
 }
 
