@@ -26,10 +26,10 @@ done
 # What --verbose says of a kernel by who unpacked it.
 declare -A UNPACKED_SAYS=([kept]='unpacked, from /var/cache/kiln/kernels$' [first]='unpacked, [0-9]* KiB$' [guest]='unpacks itself (--unpack guest)$')
 
-# check_guests CPU HOST "KERNEL:CPUS:UNPACK..."
+# check_guests CPU HOST KERNEL:CPUS:UNPACK...
 check_guests() {
 	local guest name how dir log=$LOGS/${CHECK_NAME//\//.}.txt machine=() guests=()
-	for guest in $3; do
+	for guest in "${@:3}"; do
 		name=${guest%%:*} how=${guest##*:}
 		dir=$(kernel_dir "$name")
 		guests+=("$guest")
