@@ -241,7 +241,6 @@ TEST(rep_ins_that_meets_a_page_fault_has_done_what_came_before)
 	if (host_is_bochs_svm())
 		SKIP(return, "Bochs's VMRUN does not load CR2");
 	vcpu = vm_create_one(0, rep_ins_into_a_hole);
-
 	fill(&s);
 	ASSERT_STREQ("done", serve(vcpu, &s));
 	EXPECT_EQ(0, memcmp(s.bytes, vcpu->vm->ram + BUF, 16));

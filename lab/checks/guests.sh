@@ -28,11 +28,10 @@ declare -A UNPACKED_SAYS=([kept]='unpacked, from /var/cache/kiln/kernels$' [firs
 
 # check_guests CPU HOST KERNEL:CPUS:UNPACK...
 check_guests() {
-	local guest name how dir log=$LOGS/${CHECK_NAME//\//.}.txt machine=() guests=()
-	for guest in "${@:3}"; do
+	local guest name how dir log=$LOGS/${CHECK_NAME//\//.}.txt machine=() guests=("${@:3}")
+	for guest in "${guests[@]}"; do
 		name=${guest%%:*} how=${guest##*:}
 		dir=$(kernel_dir "$name")
-		guests+=("$guest")
 		[[ " ${machine[*]} " = *":/guest/$name "* ]] || machine+=(--add "$dir/vmlinuz:/guest/$name")
 		[ "$how" != kept ] || machine+=(--unpacked "$dir/vmlinuz")
 	done
