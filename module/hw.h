@@ -68,8 +68,8 @@ enum kiln_refresh {
  * @vendor: KILN_VENDOR_*
  * @vcpu_size: size of the backend's vCPU, whose first member is struct
  *	kiln_vcpu
- * @has_apicv: interrupts are delivered by hardware from the virtual-APIC
- *	page; set by @setup
+ * @has_apicv: hardware can deliver interrupts from the local APIC's register
+ *	page; set by @setup. lapic->hw_vid says whether it does for a vCPU.
  * @has_xsaves: guests may use XSAVES/XRSTORS; set by @setup
  * @has_tsc_scaling: @set_tsc honours a ratio; set by @setup
  * @has_rdtscp: guests may use RDTSCP and RDPID, IA32_TSC_AUX is kept for
@@ -134,8 +134,8 @@ enum kiln_refresh {
  *
  * @flush_tlb: drop translations before the next entry: the second stage's and
  *	what was combined from it, or (@guest true) the guest's own.
- * @apic_sync: before entry, after events were looked at: with @has_apicv
- *	@max_irr (or -1) and the ISR go to the hardware, else the TPR threshold.
+ * @apic_sync: before entry, after events were looked at: while hardware
+ *	delivers, @max_irr (or -1) and the ISR go there, else the TPR threshold.
  * @eoi_map: vectors whose EOI must exit. Only with @has_apicv.
  * @death: fill in the exit fields of struct kiln_death.
  */
@@ -211,7 +211,6 @@ extern struct kiln_hw svm_hw;
 
 /* Who holds the extension, as far as can be told: for a message. IRQs off. */
 const char *kiln_likely_owner(void);
-extern struct kiln_hw svm_hw;
 
 /* Can an external interrupt be injected at the next entry? */
 static inline bool kiln_irq_allowed(struct kiln_vcpu *vcpu)

@@ -303,7 +303,7 @@ static void inject_irq(struct kiln_vcpu *vcpu, int vector)
 
 /*
  * External interrupts, of the PIC or the APIC. With hardware delivery the
- * APIC's are not ours to inject.
+ * APIC's are not ours to inject; a window may end that delivery.
  */
 static void inject_irqs(struct kiln_vcpu *vcpu, bool busy)
 {
@@ -321,7 +321,7 @@ static void inject_irqs(struct kiln_vcpu *vcpu, bool busy)
 			kiln_hw->window(vcpu, false);
 		}
 	}
-	if (kiln_hw->has_apicv) {
+	if (vcpu->lapic->hw_vid) {
 		kiln_hw->apic_sync(vcpu, lapic_sync(vcpu));
 		return;
 	}

@@ -390,6 +390,28 @@ RULE_IF(x2apic_interrupts_arrive, 1, 2, 21,
 	guest_expect(4, guest_count[VECTOR]);
 )
 
+RULE_IF(x2apic_a_self_ipi_ends_hlt, 1, 2, 21,
+	x2apic_enable();
+	guest_handlers[VECTOR] = count_trap_x2eoi;
+	wrmsr(X2APIC_SELF_IPI, VECTOR);
+	sti_hlt();
+	cli();
+	guest_expect(1, guest_count[VECTOR]);
+)
+
+RULE_IF(x2apic_a_self_ipi_waits_while_other_events_come, 1, 2, 21,
+	x2apic_enable();
+	guest_handlers[VECTOR] = count_trap_x2eoi;
+	guest_handlers[NMI_VECTOR] = count_trap;
+	wrmsr(X2APIC_SELF_IPI, VECTOR);
+	wrmsr(X2APIC(APIC_ICR), 0x4400);		/* NMI to APIC 0 */
+	while (!guest_count[NMI_VECTOR])
+		pause_cpu();
+	guest_expect(0, guest_count[VECTOR]);
+	irq_window();
+	guest_expect(1, guest_count[VECTOR]);
+)
+
 RULE_IF(x2apic_timer_fires, 1, 2, 21,
 	x2apic_enable();
 	guest_handlers[VECTOR] = count_trap_x2eoi;

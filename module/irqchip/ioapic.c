@@ -138,21 +138,26 @@ static bool ioapic_eoi_matters(struct kiln_ioapic *ioapic, int pin)
 	       kiln_irq_wants_ack(ioapic->vm, KVM_IRQCHIP_IOAPIC, pin);
 }
 
-void ioapic_eoi_map(struct kiln_ioapic *ioapic, const struct kiln_lapic *lapic,
+bool ioapic_eoi_map(struct kiln_ioapic *ioapic, const struct kiln_lapic *lapic,
 		    u64 map[4])
 {
 	struct lapic_msg msg;
 	unsigned long flags;
+	bool edge = false;
 	int i;
 
 	spin_lock_irqsave(&ioapic->lock, flags);
 	for (i = 0; i < IOAPIC_NR_PINS; i++) {
 		msg = ioapic_msg(ioapic->redir[i]);
-		if (msg.vector >= LAPIC_FIRST_VECTOR &&
-		    ioapic_eoi_matters(ioapic, i) && lapic_matches(lapic, &msg))
-			map[msg.vector / 64] |= BIT_ULL(msg.vector % 64);
+		if (msg.vector < LAPIC_FIRST_VECTOR ||
+		    !ioapic_eoi_matters(ioapic, i) ||
+		    !lapic_matches(lapic, &msg))
+			continue;
+		map[msg.vector / 64] |= BIT_ULL(msg.vector % 64);
+		edge |= !msg.level;
 	}
 	spin_unlock_irqrestore(&ioapic->lock, flags);
+	return edge;
 }
 
 KILN_EXPORT_FOR_KUNIT(ioapic_eoi_map);

@@ -127,6 +127,7 @@ static void eoi_map_has_level_pins_of_this_vcpu(struct kunit *test)
 	lapic_eoi_exit_map(vm->vcpus[1], map);
 	KUNIT_EXPECT_EQ(test, map[0] | map[1] | map[3], 0ULL);
 	KUNIT_EXPECT_EQ(test, map[2], BIT_ULL(0x82 - 128));
+	KUNIT_EXPECT_FALSE(test, vm->vcpus[1]->lapic->eoi_edge);
 }
 
 static void eoi_map_keeps_a_vector_in_service(struct kunit *test)

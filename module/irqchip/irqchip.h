@@ -442,15 +442,17 @@ struct kiln_lapic_timer {
  *	mode; TMR bits are set and cleared by senders with locked operations.
  * @vcpu: whose [c]
  * @base: IA32_APIC_BASE; written by [t], read by any
- * @hw_vid: [t] hardware delivers virtual interrupts: it moves bits from IRR
- *	to ISR and clears them at EOI. Set by the backend.
- * @irr_maybe: [t] IRR may have bits set
- * @isr_maybe: [t] ISR may have bits set; meaningless while @hw_vid
+ * @hw_vid: [t] hardware delivers virtual interrupts: it sets bits in the IRR
+ *	for self-IPIs, moves them to the ISR and clears them there at EOI. Set
+ *	by the backend.
+ * @irr_maybe: [t] IRR may have bits set; meaningless while @hw_vid
+ * @isr_maybe: [t] ISR may have bits set; likewise
  * @sw_enabled: SVR bit 8; written by [t], read by any
  * @events: [a] KILN_LAPIC_INIT, KILN_LAPIC_SIPI pending
  * @sipi_vector: of the last SIPI; valid while that is pending
  * @errors: [a] ESR bits seen since the last write to the ESR
  * @eoi_map: [t] vectors whose EOI concerns the I/O APIC
+ * @eoi_edge: [t] and some of those are of edge-triggered pins
  * @timer: the timer
  *
  * Created and initialised by lapic_create().
@@ -464,6 +466,7 @@ struct kiln_lapic {
 	bool irr_maybe;
 	bool isr_maybe;
 	bool sw_enabled;
+	bool eoi_edge;
 	u8 sipi_vector;
 	atomic_t events;
 	atomic_t errors;
@@ -558,6 +561,15 @@ void lapic_eoi(struct kiln_vcpu *vcpu);
  * Context: vCPU thread; takes the I/O APIC's lock.
  */
 void lapic_eoi_induced(struct kiln_vcpu *vcpu, u8 vector);
+
+/**
+ * lapic_set_hw_vid() - who delivers interrupts from now on?
+ * @vcpu: the vCPU
+ * @on: hardware, from the register page; else the run loop
+ *
+ * Context: vCPU thread.
+ */
+void lapic_set_hw_vid(struct kiln_vcpu *vcpu, bool on);
 
 /**
  * lapic_max_isr() - highest vector in service

@@ -65,7 +65,8 @@ static int __lapic_sync(struct kiln_lapic *lapic)
 
 	if (lapic_posted(lapic))
 		lapic_collect_posted(lapic);
-	if (!lapic->irr_maybe)
+	/* Hardware sets a bit itself when the guest writes SELF_IPI. */
+	if (!lapic->irr_maybe && !lapic->hw_vid)
 		return -1;
 	vector = vec_find_highest(lapic, APIC_IRR);
 	lapic->irr_maybe = vector >= 0;
@@ -89,6 +90,17 @@ static int __lapic_max_isr(struct kiln_lapic *lapic)
 	lapic->isr_maybe = vector >= 0;
 	return vector;
 }
+
+void lapic_set_hw_vid(struct kiln_vcpu *vcpu, bool on)
+{
+	struct kiln_lapic *lapic = vcpu->lapic;
+
+	lapic->hw_vid = on;
+	lapic->irr_maybe = true;
+	lapic->isr_maybe = true;
+}
+
+KILN_EXPORT_FOR_KUNIT(lapic_set_hw_vid);
 
 int lapic_max_isr(struct kiln_vcpu *vcpu)
 {
@@ -196,7 +208,7 @@ void lapic_eoi_exit_map(struct kiln_vcpu *vcpu, u64 map[4])
 			  lapic_reg(lapic, APIC_ISR + i * 16));
 		map[i / 2] |= (u64)active << (i % 2 * 32);
 	}
-	ioapic_eoi_map(vcpu->vm->irq.ioapic, lapic, map);
+	lapic->eoi_edge = ioapic_eoi_map(vcpu->vm->irq.ioapic, lapic, map);
 	memcpy(lapic->eoi_map, map, sizeof(lapic->eoi_map));
 }
 

@@ -224,6 +224,7 @@ static void missed_ticks_come_after_the_eoi(struct kunit *test)
 	int ticks = 0;
 
 	route_irq0(vm);
+	KUNIT_EXPECT_TRUE(test, vcpu->lapic->eoi_edge);
 	load(vm, 0, 2, 1193);
 	msleep(40);
 	fake_outb(vm, 0x30, CONTROL);	/* stops it */

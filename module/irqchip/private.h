@@ -261,8 +261,11 @@ int ioapic_set_irq(struct kiln_ioapic *ioapic, int pin, int source, bool level);
 /* EOI message for a vector. Not in hard interrupts. */
 void ioapic_eoi(struct kiln_ioapic *ioapic, u8 vector);
 
-/* Add the vectors whose EOI by this APIC matters. */
-void ioapic_eoi_map(struct kiln_ioapic *ioapic, const struct kiln_lapic *lapic,
+/*
+ * Add the vectors whose EOI by this APIC matters. Returns true if one of them
+ * is of an edge-triggered pin.
+ */
+bool ioapic_eoi_map(struct kiln_ioapic *ioapic, const struct kiln_lapic *lapic,
 		    u64 map[4]);
 
 /* -------------------------------------------------------------------- PIT */

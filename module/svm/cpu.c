@@ -121,6 +121,7 @@ void svm_unsetup(void)
 	if (iopm)
 		__free_pages(iopm, IOPM_ORDER);
 	iopm = NULL;
+	svm_avic_unsetup();
 }
 
 static int alloc_pages_of_cpus(void)
@@ -154,6 +155,8 @@ int svm_setup(void)
 		return -ENOMEM;
 	memset(page_address(iopm), 0xff, PAGE_SIZE << IOPM_ORDER);
 	r = alloc_pages_of_cpus();
+	if (!r)
+		r = svm_avic_setup();
 	if (r) {
 		svm_unsetup();
 		return r;
@@ -162,6 +165,7 @@ int svm_setup(void)
 	svm_hw.has_tsc_scaling = svm_caps.tsc_ratio;
 	svm_hw.has_rdtscp = svm_caps.rdtscp;
 	svm_hw.has_invpcid = svm_caps.invpcid;
+	svm_hw.has_apicv = svm_caps.avic;
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <asm/debugreg.h>
 #include <asm/trapnr.h>
 
+#include "compat.h"
 #include "irqchip/irqchip.h"
 #include "state.h"
 #include "svm.h"
@@ -260,7 +261,8 @@ void svm_cancel_injection(struct kiln_vcpu *vcpu)
 
 /*
  * A virtual interrupt of the highest priority exits in the place where it
- * would be taken (§15.21.4); its vector is never delivered.
+ * would be taken (§15.21.4); its vector is never delivered. There is none
+ * while AVIC is on.
  */
 static void irq_window(struct svm_vcpu *svm)
 {
@@ -273,6 +275,7 @@ static void irq_window(struct svm_vcpu *svm)
 	if (svm->irq_window)
 		return;
 	svm->irq_window = true;
+	svm_avic_update(&svm->vcpu);
 	svm_int_ctl(svm, V_IRQ_MASK | V_INTR_PRIO_MASK | V_IGN_TPR_MASK, 0);
 	svm_intercept(svm, INTERCEPT_VINTR, true);
 }
@@ -298,12 +301,15 @@ void svm_window(struct kiln_vcpu *vcpu, bool nmi)
 		irq_window(to_svm(vcpu));
 }
 
+KILN_EXPORT_FOR_KUNIT(svm_window);
+
 /*
  * The task priority is with the hardware, which lets the guest write it. Only
  * where something waits for it to fall does that have to exit.
  */
 void svm_apic_sync(struct kiln_vcpu *vcpu, int max_irr)
 {
+	svm_avic_update(vcpu);
 	svm_intercept(to_svm(vcpu), INTERCEPT_CR8_WRITE,
-		      lapic_tpr_threshold(vcpu));
+		      !vcpu->lapic->hw_vid && lapic_tpr_threshold(vcpu));
 }

@@ -313,6 +313,8 @@ static int dispatch(struct kiln_vcpu *vcpu, u32 code)
 		return handle_msr(vcpu);
 	case SVM_EXIT_HLT:
 		return kiln_exit_hlt(vcpu);
+	case SVM_EXIT_AVIC_UNACCELERATED_ACCESS:
+		return svm_avic_noaccel(vcpu);
 	}
 	if (likely(code < ARRAY_SIZE(handlers))) {
 		code = array_index_nospec(code, ARRAY_SIZE(handlers));

@@ -308,7 +308,7 @@ void svm_refresh(struct kiln_vcpu *vcpu, enum kiln_refresh what)
 		cpuid_changed(svm);
 		break;
 	case KILN_REFRESH_APIC:
-		/* All modes of the local APIC are software's here. */
+		svm_avic_update(vcpu);
 		break;
 	case KILN_REFRESH_SPEC:
 		svm_msr_passthrough(svm, MSR_IA32_SPEC_CTRL,

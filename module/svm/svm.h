@@ -26,6 +26,7 @@ struct svm_caps {
 	bool pause_thresh;
 	bool vgif;
 	bool vnmi;
+	bool avic;		/* x2AVIC, and module parameter avic */
 	bool rdtscp;
 	bool invpcid;		/* INVPCID can be intercepted */
 	bool xsave;
@@ -100,6 +101,7 @@ struct svm_vcpu {
 	bool drs_owned;			/* [t] MOV DR does not exit */
 	bool stepped;			/* [t] the #DB of this exit is ours */
 	bool flush;			/* [t] before the next entry */
+	bool avic_ready;		/* [c] the VMCB has what AVIC needs */
 	int asid_cpu;			/* [p] where the ASID is valid, or -1 */
 	u64 asid_generation;		/* [p] */
 	u64 step_rip;			/* [t] */
@@ -186,6 +188,15 @@ void svm_cancel_injection(struct kiln_vcpu *vcpu);
 void svm_window(struct kiln_vcpu *vcpu, bool nmi);
 void svm_complete_events(struct svm_vcpu *svm);
 void svm_apic_sync(struct kiln_vcpu *vcpu, int max_irr);
+
+/* avic.c */
+int svm_avic_setup(void);
+void svm_avic_unsetup(void);
+void svm_avic_init(struct svm_vcpu *svm, u64 tables_pa);
+u64 svm_avic_tables_pa(void);
+void svm_avic_update(struct kiln_vcpu *vcpu);
+void svm_eoi_map(struct kiln_vcpu *vcpu, const u64 map[4]);
+int svm_avic_noaccel(struct kiln_vcpu *vcpu);
 
 /* insn.c */
 unsigned int svm_plain_length(u32 code);

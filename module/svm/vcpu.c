@@ -6,8 +6,8 @@
  * how a VMCB is filled, state.c for the guest registers in it, enter.c and
  * entry.S for the way in, exits.c for the ways out, insn.c for what older
  * processors do not tell about the instruction that exited, events.c for
- * interrupts and exceptions, verify.c for what emulators do not check. Section
- * numbers are of the AMD64 Architecture Programmer's Manual volume 2.
+ * interrupts and exceptions, avic.c for those that the processor delivers,
+ * verify.c for what emulators do not check. Section numbers are of the AMD64 Architecture Programmer's Manual volume 2.
  */
 #include <linux/gfp.h>
 #include <linux/mem_encrypt.h>
@@ -137,6 +137,8 @@ static void control_init(struct svm_vcpu *svm)
 		ctl->pause_filter_thresh = svm_caps.pause_thresh ? 128 : 0;
 		svm_intercept(svm, INTERCEPT_PAUSE, true);
 	}
+	if (svm_caps.avic && svm->vcpu.lapic)
+		svm_avic_init(svm, svm_avic_tables_pa());
 	svm->vmcb->save.g_pat = svm->vcpu.pat;
 	svm->vmcb->save.dr6 = DR6_RESERVED;
 	svm->asid_cpu = -1;
@@ -222,5 +224,6 @@ struct kiln_hw svm_hw = {
 	.skip_insn = svm_skip_insn,
 	.flush_tlb = svm_flush_tlb,
 	.apic_sync = svm_apic_sync,
+	.eoi_map = svm_eoi_map,
 	.death = svm_death,
 };
