@@ -536,7 +536,7 @@ TEST(a_delivery_through_an_untouched_page_arrives_once)
 
 static __guest void waits_with_interrupts_on(void)
 {
-	apic_enable();
+	apic_enable_untouched();
 	sti();
 	guest_sync(1);
 	asm volatile("nop; nop; cli");

@@ -200,7 +200,7 @@ static __guest void takes_an_ipi_on_a_fresh_stack(uint64_t top)
 
 static __guest void interrupts_after_each_kind(void)
 {
-	apic_enable();
+	apic_enable_untouched();
 	guest_handlers[0x71] = count_trap_eoi;
 	guest_handlers[0x82] = count_trap;
 	guest_handlers[BP_VECTOR] = count_trap;
@@ -235,7 +235,7 @@ TEST(an_interrupt_whose_delivery_exits_arrives_once_whatever_came_before)
 /* The second VM has not used its IDT yet, and the event the CPU delivered last was the first VM's. */
 static __guest void halts_for_a_message(void)
 {
-	apic_enable();
+	apic_enable_untouched();
 	guest_handlers[0x71] = count_trap_eoi;
 	guest_handlers[NMI_VECTOR] = count_trap;
 	guest_sync(1);

@@ -133,7 +133,7 @@ static void controls_init(struct vmx_vcpu *vmx)
 				  CPU_BASED_CR8_STORE_EXITING);
 		vmcs_write64(VIRTUAL_APIC_PAGE_ADDR, __pa(vcpu->lapic->page));
 		vmcs_write32(TPR_THRESHOLD, 0);
-		vcpu->lapic->hw_vid = vmx_caps.vid;
+		lapic_set_hw_vid(vcpu, vmx_caps.vid);
 	}
 	vmcs_write32(PIN_BASED_VM_EXEC_CONTROL, vmx_caps.pin);
 	vmcs_write32(CPU_BASED_VM_EXEC_CONTROL, vmx->cpu_ctl);
