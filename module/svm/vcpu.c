@@ -7,7 +7,8 @@
  * entry.S for the way in, exits.c for the ways out, insn.c for what older
  * processors do not tell about the instruction that exited, events.c for
  * interrupts and exceptions, avic.c for those that the processor delivers,
- * verify.c for what emulators do not check. Section numbers are of the AMD64 Architecture Programmer's Manual volume 2.
+ * verify.c for what emulators do not check. Section numbers are of the AMD64
+ * Architecture Programmer's Manual volume 2.
  */
 #include <linux/gfp.h>
 #include <linux/mem_encrypt.h>
