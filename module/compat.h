@@ -6,6 +6,7 @@
 #ifndef KILN_COMPAT_H
 #define KILN_COMPAT_H
 
+#include <linux/cc_platform.h>
 #include <linux/cpuhotplug.h>
 #include <linux/eventfd.h>
 #include <linux/export.h>
@@ -50,6 +51,13 @@
 #define kiln_send_reschedule(cpu)	smp_send_reschedule(cpu)
 #else
 #define kiln_send_reschedule(cpu)	arch_smp_send_reschedule(cpu)
+#endif
+
+/* Hosts can run SEV-SNP guests since 6.9. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+#define kiln_host_has_snp()		false
+#else
+#define kiln_host_has_snp()	cc_platform_has(CC_ATTR_HOST_SEV_SNP)
 #endif
 
 /* Since 6.10 the name says to kernel code that user space may write it. */

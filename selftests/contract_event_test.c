@@ -244,6 +244,40 @@ TEST(of_an_nmi_and_an_interrupt_the_nmi_comes_first_and_none_is_lost)
 	ASSERT_DONE(vcpu);
 }
 
+static uint64_t stacked_flags __guest_data = 0;
+
+static __guest void note_flags(struct trap *t)
+{
+	stacked_flags |= t->rflags;
+	note(t);
+}
+
+static __guest void takes_an_exception_and_an_nmi(void)
+{
+	guest_handlers[UD_VECTOR] = guest_handlers[NMI_VECTOR] = note_flags;
+	guest_sync(1);
+	guest_expect(2, seen);
+	guest_expect(0, stacked_flags & 0x100);
+	guest_done();
+}
+
+/* The NMI waits for the exception's delivery, and what the backend waits with is not seen on the guest's stack. */
+TEST(an_exception_and_an_nmi_at_once_both_arrive_and_leave_no_flag_behind)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, takes_an_exception_and_an_nmi);
+	struct kvm_vcpu_events events;
+
+	ASSERT_OUTCOME("sync 1", vcpu);
+	events = get_events(vcpu);
+	events.exception.injected = 1;
+	events.exception.nr = UD_VECTOR;
+	events.exception.has_error_code = 0;
+	events.nmi.pending = 1;
+	events.flags = KVM_VCPUEVENT_VALID_NMI_PENDING;
+	ASSERT_IOCTL(0, vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+	ASSERT_DONE(vcpu);
+}
+
 /*
  * These tests see to it that the guest's last NMI handler returns: after one that did not, Bochs 2.7 has NMIs blocked
  * in whatever guest is entered next.

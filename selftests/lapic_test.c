@@ -412,6 +412,27 @@ RULE_IF(x2apic_a_self_ipi_waits_while_other_events_come, 1, 2, 21,
 	guest_expect(1, guest_count[VECTOR]);
 )
 
+/* CR8 is moved to without an exit; these exits are short from their second time on. */
+RULE_IF(x2apic_the_task_priority_outlives_writes_of_msrs, 1, 2, 21,
+	x2apic_enable();
+	guest_handlers[VECTOR] = count_trap_x2eoi;
+	for (int i = 1; i < 5; i++) {
+		write_cr8(i);
+		wrmsr(X2APIC(APIC_EOI), 0);
+		guest_expect(i, read_cr8());
+		write_cr8(i + 1);
+		guest_expect((i + 1) << 4, rdmsr(X2APIC(APIC_TPR)));
+		guest_expect(i + 1, read_cr8());
+		write_cr8(VECTOR >> 4);
+		wrmsr(X2APIC_SELF_IPI, VECTOR);
+		irq_window();
+		guest_expect(i - 1, guest_count[VECTOR]);
+		write_cr8(0);
+		irq_window();
+		guest_expect(i, guest_count[VECTOR]);
+	}
+)
+
 RULE_IF(x2apic_timer_fires, 1, 2, 21,
 	x2apic_enable();
 	guest_handlers[VECTOR] = count_trap_x2eoi;

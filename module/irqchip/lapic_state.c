@@ -277,6 +277,8 @@ int lapic_set_state(struct kiln_vcpu *vcpu,
 		   lapic_reg(lapic, APIC_SPIV) & APIC_SPIV_APIC_ENABLED);
 	lapic->irr_maybe = true;
 	lapic->isr_maybe = true;
+	/* Follows from TPR and ISR, whatever the state has there. */
+	lapic_mmio_read(vcpu, APIC_PROCPRI, &val);
 	lapic_timer_resume(lapic, state_reg(state, APIC_TMCCT));
 	lapic_set_tscdeadline(vcpu, deadline);
 	lapic_changed(lapic);

@@ -11,9 +11,9 @@
  * local APIC with what VMX's virtual-interrupt delivery asks of it.
  *
  * Two things are beyond the hardware, and end it for as long as they last: a
- * window for an interrupt of the PIC, as there is no virtual interrupt beside
- * AVIC (§15.21.4); and the EOI of an edge-triggered interrupt that somebody
- * waits for, as only those marked in the TMR exit.
+ * window for an interrupt of the PIC, as V_IRQ means nothing beside AVIC; and
+ * the EOI of an edge-triggered interrupt that somebody waits for, as only those
+ * marked in the TMR exit.
  *
  * No emulator has it, so nothing here but the unit tests has ever been
  * executed: it is off unless asked for.
@@ -40,6 +40,8 @@ MODULE_PARM_DESC(avic,
 		 "Let processors with x2AVIC deliver interrupts (default: off, as it was never run on one)");
 
 #define AVIC_ON		(AVIC_ENABLE_MASK | X2APIC_MODE_MASK)
+/* Its own, once AVIC is on: to be cleared afterwards. */
+#define AVIC_LEFT	(V_IRQ_MASK | V_INTR_PRIO_MASK | V_IGN_TPR_MASK)
 
 /* CPUID Fn8000_000A_EDX */
 #define CPUID_SVM	0x8000000a
@@ -62,6 +64,11 @@ int svm_avic_setup(void)
 		return 0;
 	if ((cpuid_edx(CPUID_SVM) & needed) != needed) {
 		pr_info("avic=1: this CPU's SVM has no x2AVIC\n");
+		return 0;
+	}
+	/* There the page is the processor's while the guest runs. */
+	if (kiln_host_has_snp()) {
+		pr_info("avic=1: not used beside SEV-SNP\n");
 		return 0;
 	}
 	tables = alloc_page(GFP_KERNEL | __GFP_ZERO);
@@ -112,7 +119,10 @@ static bool possible(struct svm_vcpu *svm)
 	       !svm->irq_window;
 }
 
-/* What the page has the answer for is read there; TPR and EOI are written. */
+/*
+ * What the page has the answer for is read there, but for the ICR, whose upper
+ * half x2AVIC looks for where xAPIC has it; TPR and EOI are written.
+ */
 static void pass_registers(struct svm_vcpu *svm, bool on)
 {
 	u32 msr;
@@ -120,6 +130,7 @@ static void pass_registers(struct svm_vcpu *svm, bool on)
 	for (msr = APIC_BASE_MSR; msr < APIC_BASE_MSR + 0x100; msr++)
 		svm_msr_passthrough(svm, msr, on && lapic_x2apic_in_page(msr),
 				    false);
+	svm_msr_passthrough(svm, APIC_BASE_MSR + (APIC_ICR >> 4), false, false);
 	svm_msr_passthrough(svm, APIC_BASE_MSR + (APIC_TASKPRI >> 4), on, on);
 	svm_msr_passthrough(svm, APIC_BASE_MSR + (APIC_EOI >> 4), false, on);
 }
@@ -146,16 +157,23 @@ void svm_avic_update(struct kiln_vcpu *vcpu)
 	lapic_set_hw_vid(vcpu, on);
 	svm->vmcb->control.avic_vapic_bar = vcpu->lapic->base & PAGE_MASK;
 	svm_dirty(svm, SVM_CLEAN_AVIC);
-	svm_int_ctl(svm, on ? AVIC_ON : 0, on ? 0 : AVIC_ON);
+	svm_int_ctl(svm, on ? AVIC_ON : 0, on ? 0 : AVIC_ON | AVIC_LEFT);
 	pass_registers(svm, on);
 }
 
 KILN_EXPORT_FOR_KUNIT(svm_avic_update);
 
-/* Level-triggered vectors exit by their TMR bit, whatever @map says. */
+/*
+ * Level-triggered vectors exit by their TMR bit, whatever @map says. Whoever
+ * delivers now has to look at what is pending.
+ */
 void svm_eoi_map(struct kiln_vcpu *vcpu, const u64 map[4])
 {
+	bool hw_vid = vcpu->lapic->hw_vid;
+
 	svm_avic_update(vcpu);
+	if (vcpu->lapic->hw_vid != hw_vid)
+		set_bit(KILN_REQ_EVENT, &vcpu->requests);
 }
 
 KILN_EXPORT_FOR_KUNIT(svm_eoi_map);
@@ -165,14 +183,16 @@ KILN_EXPORT_FOR_KUNIT(svm_eoi_map);
  * @vcpu: the vCPU
  *
  * All others are intercepted as MSRs, so it is the EOI of a level-triggered
- * vector: a trap, the instruction is done, the vector still in service
- * (§15.29).
+ * vector: a trap, the instruction is done (§15.29). It does not say who takes
+ * the vector out of service.
  *
  * Return: see struct kiln_hw, @handle_exit.
  */
 int svm_avic_noaccel(struct kiln_vcpu *vcpu)
 {
-	u64 info = to_svm(vcpu)->vmcb->control.exit_info_1;
+	struct vmcb_control_area *ctl = &to_svm(vcpu)->vmcb->control;
+	u8 vector = ctl->exit_info_2;
+	u64 info = ctl->exit_info_1;
 	bool write = info >> 32 & AVIC_UNACCEL_ACCESS_WRITE_MASK;
 	u32 offset = info & AVIC_UNACCEL_ACCESS_OFFSET_MASK;
 
@@ -181,7 +201,10 @@ int svm_avic_noaccel(struct kiln_vcpu *vcpu)
 		return kiln_die(vcpu, KILN_DEATH_UNEXPECTED,
 				"unexpected AVIC exit, %s APIC register 0x%x",
 				write ? "write of" : "read of", offset);
-	lapic_eoi(vcpu);
+	if (lapic_max_isr(vcpu) == vector)
+		lapic_eoi(vcpu);
+	else
+		lapic_eoi_induced(vcpu, vector);
 	return KILN_RESUME;
 }
 

@@ -148,6 +148,7 @@ static void only_what_the_page_can_do_does_not_exit(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, reads(svm, APIC_ID));
 	KUNIT_EXPECT_FALSE(test, reads(svm, APIC_EOI));
 	KUNIT_EXPECT_TRUE(test, writes(svm, APIC_EOI));
+	KUNIT_EXPECT_FALSE(test, reads(svm, APIC_ICR));
 	KUNIT_EXPECT_FALSE(test, writes(svm, APIC_ICR));
 	KUNIT_EXPECT_FALSE(test, writes(svm, APIC_SELF_IPI));
 	KUNIT_EXPECT_FALSE(test, writes(svm, APIC_SPIV));
@@ -176,15 +177,31 @@ static void a_window_for_interrupts_ends_it_while_it_lasts(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, is_on(svm));
 }
 
+static void what_it_left_of_a_virtual_interrupt_goes_with_it(struct kunit *test)
+{
+	struct svm_vcpu *svm = test->priv;
+
+	switch_on(svm);
+	svm->vmcb->control.int_ctl |= V_IRQ_MASK | V_INTR_PRIO_MASK;
+	set_base(svm, 0);
+	KUNIT_EXPECT_FALSE(test, svm->vmcb->control.int_ctl &
+			   (V_IRQ_MASK | V_INTR_PRIO_MASK));
+}
+
 static void an_edge_whose_eoi_is_waited_for_ends_it(struct kunit *test)
 {
 	static const u64 map[4];
 	struct svm_vcpu *svm = test->priv;
 
 	switch_on(svm);
+	svm->vcpu.requests = 0;
+	svm_eoi_map(&svm->vcpu, map);
+	KUNIT_EXPECT_EQ(test, svm->vcpu.requests, 0UL);
 	svm->vcpu.lapic->eoi_edge = true;
 	svm_eoi_map(&svm->vcpu, map);
 	KUNIT_EXPECT_TRUE(test, is_off(svm));
+	/* What waits in the IRR is software's to deliver from here. */
+	KUNIT_EXPECT_EQ(test, svm->vcpu.requests, BIT(KILN_REQ_EVENT));
 	svm->vcpu.lapic->eoi_edge = false;
 	svm_eoi_map(&svm->vcpu, map);
 	KUNIT_EXPECT_TRUE(test, is_on(svm));
@@ -231,7 +248,10 @@ static void an_eoi_that_exits_ends_the_service(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, svm_avic_noaccel(&svm->vcpu), KILN_RESUME);
 	KUNIT_EXPECT_EQ(test, vector_word(svm, APIC_ISR, VECTOR), 0U);
 	KUNIT_EXPECT_EQ(test, lapic_max_isr(&svm->vcpu), VECTOR - 32);
-	KUNIT_EXPECT_EQ(test, svm->vcpu.stats.apic_access, 1ULL);
+	/* The same where the processor has taken it out by itself. */
+	KUNIT_EXPECT_EQ(test, svm_avic_noaccel(&svm->vcpu), KILN_RESUME);
+	KUNIT_EXPECT_EQ(test, lapic_max_isr(&svm->vcpu), VECTOR - 32);
+	KUNIT_EXPECT_EQ(test, svm->vcpu.stats.apic_access, 2ULL);
 }
 
 static struct kunit_case avic_cases[] = {
@@ -240,6 +260,7 @@ static struct kunit_case avic_cases[] = {
 	KUNIT_CASE(a_vcpu_that_was_not_made_for_it_has_none),
 	KUNIT_CASE(only_what_the_page_can_do_does_not_exit),
 	KUNIT_CASE(a_window_for_interrupts_ends_it_while_it_lasts),
+	KUNIT_CASE(what_it_left_of_a_virtual_interrupt_goes_with_it),
 	KUNIT_CASE(an_edge_whose_eoi_is_waited_for_ends_it),
 	KUNIT_CASE(what_hardware_left_in_the_page_is_seen),
 	KUNIT_CASE(nor_is_it_lost_when_software_takes_over),

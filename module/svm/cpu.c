@@ -27,6 +27,7 @@
 #define CPUID_SVM	0x8000000a
 
 struct svm_caps svm_caps;
+KILN_EXPORT_FOR_KUNIT(svm_caps);
 
 static bool svm_verify;
 module_param(svm_verify, bool, 0444);

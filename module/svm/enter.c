@@ -26,6 +26,7 @@
 #include <asm/trap_pf.h>
 #include <asm/trapnr.h>
 
+#include "compat.h"
 #include "fast.h"
 #include "io.h"
 #include "run.h"
@@ -181,6 +182,8 @@ static bool fast_cpuid(struct svm_vcpu *svm)
 
 static bool fast_msr(struct svm_vcpu *svm)
 {
+	/* The guest may have moved to CR8 since: no exit has said so. */
+	tpr_from_hw(svm);
 	if (!svm->vmcb->control.exit_info_1)
 		return kiln_fast_rdmsr(&svm->vcpu);
 	if (!kiln_fast_wrmsr(&svm->vcpu))
@@ -252,11 +255,13 @@ static __always_inline bool fast_exit(struct svm_vcpu *svm)
 	svm_skip_insn(vcpu);
 	svm->next_rip = 0;
 	trace_kiln_fast_exit(vcpu->id, svm->exit_code);
-	if (unlikely(kiln_request_pending(vcpu)) && !kiln_events_irqoff(vcpu)) {
-		svm->exit_code = SVM_EXIT_HANDLED;
-		return false;
-	}
-	return true;
+	if (likely(!kiln_request_pending(vcpu)))
+		return true;
+	tpr_from_hw(svm);
+	if (kiln_events_irqoff(vcpu))
+		return true;
+	svm->exit_code = SVM_EXIT_HANDLED;
+	return false;
 }
 
 static __always_inline void run(struct svm_vcpu *svm)
@@ -412,6 +417,9 @@ void svm_enter(struct kiln_vcpu *vcpu)
 		x86_virt_spec_ctrl(vcpu->virt_spec_ctrl, true);
 	if (unlikely(vcpu->wait_tsc))
 		kiln_wait_for_deadline(vcpu);
+	/* Pending until the event of this entry has been delivered. */
+	if (unlikely(svm->look_again))
+		kiln_send_reschedule(raw_smp_processor_id());
 	svm->fail = !begin(svm);
 	if (likely(!svm->fail)) {
 		do {

@@ -34,16 +34,21 @@ u32 svm_get_blocking(struct kiln_vcpu *vcpu)
 	       (nmi_masked(svm) ? KILN_BLOCK_NMI : 0);
 }
 
-/* While NMIs are masked, the IRET that unmasks them is waited for. */
+KILN_EXPORT_FOR_KUNIT(svm_get_blocking);
+
+/*
+ * While NMIs are masked, the IRET that unmasks them is waited for. vNMI does
+ * that by itself, unless another NMI waits: nmi_window().
+ */
 static void set_nmi_mask(struct svm_vcpu *svm, bool masked)
 {
+	svm->nmi_iret = false;
 	if (svm_caps.vnmi) {
 		svm_int_ctl(svm, masked ? SVM_INT_CTL_VNMI_MASK : 0,
 			    masked ? 0 : SVM_INT_CTL_VNMI_MASK);
 		return;
 	}
 	svm->nmi_masked = masked;
-	svm->nmi_iret = false;
 	svm_intercept(svm, INTERCEPT_IRET, masked);
 }
 
@@ -57,6 +62,8 @@ void svm_set_blocking(struct kiln_vcpu *vcpu, u32 blocking)
 		svm->vmcb->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
 	set_nmi_mask(svm, blocking & KILN_BLOCK_NMI);
 }
+
+KILN_EXPORT_FOR_KUNIT(svm_set_blocking);
 
 /*
  * The guest goes elsewhere than to the instruction that was to be stepped, and
@@ -235,6 +242,9 @@ void svm_complete_events(struct svm_vcpu *svm)
 	if (boot_cpu_has(X86_FEATURE_HYPERVISOR))
 		keep_shadow(svm);
 	if (ours) {
+		if (unlikely(svm->look_again))
+			set_bit(KILN_REQ_EVENT, &svm->vcpu.requests);
+		svm->look_again = false;
 		svm->injected = false;
 		ctl->event_inj = 0;
 		forget_injected(&svm->vcpu);
@@ -245,6 +255,8 @@ void svm_complete_events(struct svm_vcpu *svm)
 		take_back(svm, info, ctl->exit_int_info_err, ours);
 }
 
+KILN_EXPORT_FOR_KUNIT(svm_complete_events);
+
 void svm_cancel_injection(struct kiln_vcpu *vcpu)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
@@ -254,6 +266,7 @@ void svm_cancel_injection(struct kiln_vcpu *vcpu)
 	if (!svm->injected)
 		return;
 	svm->injected = false;
+	svm->look_again = false;
 	ctl->event_inj = 0;
 	forget_injected(vcpu);
 	take_back(svm, info, ctl->event_inj_err, true);
@@ -286,8 +299,15 @@ static void irq_window(struct svm_vcpu *svm)
  */
 static void nmi_window(struct svm_vcpu *svm)
 {
-	if (nmi_masked(svm) && !svm->nmi_iret)
+	if (nmi_masked(svm) && !svm->nmi_iret) {
+		svm_intercept(svm, INTERCEPT_IRET, true);
 		return;
+	}
+	/* Its delivery would take the step's TF along, onto the guest's stack. */
+	if (svm->injected) {
+		svm->look_again = true;
+		return;
+	}
 	if (!svm->nmi_iret)
 		svm->step_rip = kiln_rip(&svm->vcpu);
 	svm->step = true;

@@ -160,6 +160,7 @@ static void svm_vcpu_reset(struct kiln_vcpu *vcpu, bool init)
 	svm->vmcb->control.event_inj = 0;
 	svm->vmcb->control.int_state = 0;
 	svm->injected = false;
+	svm->look_again = false;
 	svm->nmi_masked = false;
 	svm->nmi_iret = false;
 	svm->step = false;

@@ -83,8 +83,6 @@ void svm_verify_before(struct svm_vcpu *svm)
 		  "kiln: ASID %u of %u", ctl->asid, svm_caps.nr_asids);
 	WARN_ONCE(svm->asid_cpu != raw_smp_processor_id(),
 		  "kiln: ASID of CPU %d", svm->asid_cpu);
-	WARN_ONCE(ctl->int_ctl & AVIC_ENABLE_MASK && ctl->int_ctl & V_IRQ_MASK,
-		  "kiln: AVIC and a virtual interrupt");
 	WARN_ONCE(!(save->efer & EFER_SVME), "kiln: EFER.SVME is clear");
 	WARN_ONCE((save->cr0 & (X86_CR0_CD | X86_CR0_NW)) == X86_CR0_NW,
 		  "kiln: CR0.NW without CD");
