@@ -65,7 +65,7 @@ devices_guest() {
 	"$LAB/vm" --cpu "$cpu" "${load[@]}" --timeout 900 --memory 1536 \
 		--add "$dir/vmlinux:/t/vmlinux" --add "$(devices_initrd):/t/initrd" -- \
 		sh -c "$setup; exec kiln run $* --kernel /t/vmlinux --initrd /t/initrd --memory 256M \
-			--append 'console=ttyS0 quiet panic=-1 rdinit=/devices $words'" | tr -d '\r' >"$log"
+			--append 'console=ttyS0 quiet panic=-1 no-kvmapf rdinit=/devices $words'" | tr -d '\r' >"$log"
 	expect "$CHECK_NAME $name: powers off with status 0" test "${PIPESTATUS[0]}" = 0
 	cat "$log"
 	tap_results "$CHECK_NAME $name: " <"$log"

@@ -94,7 +94,7 @@ net_host() {
 			name=$1
 			shift
 			kiln run --name "$name" --kernel /guest/vmlinuz --initrd /guest/initrd --memory 256M --net "$1" $OPTIONS \
-				--append "console=ttyS0 quiet panic=-1 role=$name peer=$2"
+				--append "console=ttyS0 quiet panic=-1 no-kvmapf role=$name peer=$2"
 		}
 		printf '#!/bin/sh\nsha256sum | sed "s/ .*//; s/^/host: from client /" >/tmp/sum\n' >/bin/receive
 		chmod 755 /bin/receive

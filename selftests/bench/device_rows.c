@@ -229,7 +229,7 @@ static int64_t look_up(const char *log, const char *word)
 #define DEPTHS		"read:1:1:1 write:1:1:1 read:32:1:1 write:32:1:1 read:4:1:1 read:128:1:1"
 #define PACKETS		"send:64:1 send:64:32 send:1448:1 send:1448:32 get:64:1 get:64:32 get:1448:1 get:1448:32"
 
-#define KERNEL		"console=ttyS0 quiet panic=-1 ipv6.disable=1"
+#define KERNEL		"console=ttyS0 quiet panic=-1 no-kvmapf ipv6.disable=1"
 
 static const struct group groups[] = {
 	{ "disk", { DEPTHS, DEPTHS }, 64, 1 },
