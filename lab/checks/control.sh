@@ -25,7 +25,7 @@ check_control() {
 		options=(--no-load)
 		setup="modprobe kvm-$1"
 	fi
-	"$LAB/vm" --cpu "$1" --kernel stock --cpus 2 "${options[@]}" --timeout 900 --memory 1536 \
+	"$LAB/vm" --cpu "$1" --kernel stock --cpus 2 "${options[@]}" --timeout 400 --memory 1536 \
 		--add launcher/tests/control:/t/control --add "$BUILD/launcher-guest:/t/launcher-guest" \
 		--add "$dir/vmlinux:/t/vmlinux" --add "$(control_initrd):/t/initrd" -- \
 		sh -c "$setup; sh /t/control $2" >"$log"

@@ -89,15 +89,18 @@ static __always_inline void write_back_regs(struct svm_vcpu *svm)
 /* V_TPR is the guest's CR8; the local APIC keeps the same in its TPR. */
 static __always_inline void tpr_to_hw(struct svm_vcpu *svm)
 {
-	svm_int_ctl(svm, kiln_get_cr8(&svm->vcpu), V_TPR_MASK);
+	svm->tpr = kiln_get_cr8(&svm->vcpu);
+	svm_int_ctl(svm, svm->tpr, V_TPR_MASK);
 }
 
 static __always_inline void tpr_from_hw(struct svm_vcpu *svm)
 {
 	u32 tpr = svm->vmcb->control.int_ctl & V_TPR_MASK;
 
-	if (unlikely(tpr != kiln_get_cr8(&svm->vcpu)))
-		kiln_set_cr8(&svm->vcpu, tpr);
+	if (likely(tpr == svm->tpr))
+		return;
+	svm->tpr = tpr;
+	kiln_set_cr8(&svm->vcpu, tpr);
 }
 
 /* TSC_AUX is of use to the host's user mode only. */

@@ -100,6 +100,7 @@ struct svm_vcpu {
 	bool tf;			/* [t] the guest's own TF meanwhile */
 	bool drs_owned;			/* [t] MOV DR does not exit */
 	bool stepped;			/* [t] the #DB of this exit is ours */
+	u8 tpr;				/* [t] V_TPR when it was last looked at */
 	bool look_again;		/* [t] after the delivery: an NMI waits */
 	bool flush;			/* [t] before the next entry */
 	bool avic_ready;		/* [c] the VMCB has what AVIC needs */
