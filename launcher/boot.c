@@ -63,11 +63,7 @@ static int load_as(const struct boot_format *format, struct guest_memory *memory
 	if (guest_claim(memory, BOOT_GDT, BOOT_END - BOOT_GDT, "the boot data", NULL) ||
 	    guest_claim(memory, EBDA_BASE, BIOS_END - EBDA_BASE, "the firmware area", NULL))
 		return -1;
-	if (format->load(memory, image, request, state))
-		return -1;
-	say("kernel %s: %s, starts at 0x%llx", image->path, format->name,
-	    (unsigned long long)state->rip);
-	return 0;
+	return format->load(memory, image, request, state);
 }
 
 static int load_image(struct guest_memory *memory, const struct image *image,
@@ -100,6 +96,28 @@ int boot_load(struct guest_memory *memory, const struct boot_request *request,
 	if (image_open(&image, "kernel", request->kernel))
 		return -1;
 	ret = load_image(memory, &image, request, state);
-	image_close(&image);
+	if (ret || state->packed.image.path != image.path)
+		image_close(&image);
 	return ret;
+}
+
+int boot_unpack(struct guest_memory *memory, const struct boot_request *request,
+		struct boot_state *state)
+{
+	int ret = 0;
+
+	if (state->packed.image.path)
+		ret = boot_unpack_bzimage(memory, request, state);
+	boot_close(state);
+	if (!ret)
+		say("kernel %s: %s, starts at 0x%llx", request->kernel, state->format,
+		    (unsigned long long)state->rip);
+	return ret;
+}
+
+void boot_close(struct boot_state *state)
+{
+	if (state->packed.image.path)
+		image_close(&state->packed.image);
+	state->packed.image.path = NULL;
 }

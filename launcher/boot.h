@@ -2,7 +2,8 @@
 /*
  * Booting a kernel without firmware. boot_load() tells the kernel's format
  * from its content, puts it and what it wants to know into guest memory, and
- * says in which state the first CPU has to start.
+ * says in which state the first CPU has to start. What takes long and leaves
+ * something in a cache, the unpacking of a bzImage, is boot_unpack()'s.
  *
  * Below 64 KiB the launcher keeps what the boot needs; a kernel may overwrite
  * it once it runs, but no segment is loaded there.
@@ -13,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bzimage.h"
 #include "image.h"
 #include "memory.h"
 #include "unpacked.h"
@@ -54,11 +56,26 @@ struct boot_state {
 	bool long_mode;		/* with cr3, else protected mode without paging */
 	uint64_t rip, rax, rbx, rsi;
 	uint64_t cr3;
+	/* A bzImage that boot_unpack() has still to put where there is room for it. */
+	struct boot_packed {
+		struct image image;	/* .path NULL: none */
+		struct bzimage bz;
+		uint64_t base, room;
+	} packed;
 };
 
-/* -1 with a sentence that names the file and the remedy. */
+/*
+ * All that costs little: whatever can be refused is refused here. -1 with a
+ * sentence that names the file and the remedy. After 0 boot_unpack() has to
+ * follow, or boot_close() where nothing is to be booted after all.
+ */
 int boot_load(struct guest_memory *memory, const struct boot_request *request,
 	      struct boot_state *state);
+
+/* The rest, with the same @request; closes what is open. -1 with a sentence. */
+int boot_unpack(struct guest_memory *memory, const struct boot_request *request,
+		struct boot_state *state);
+void boot_close(struct boot_state *state);
 
 /*
  * The formats, one file each. probe() looks at the first bytes: 1 for "mine",
@@ -89,6 +106,10 @@ int boot_place_file(struct guest_memory *memory, const char *what, const char *p
  */
 int boot_string(struct guest_memory *memory, const char *name, const char *text, const char *more,
 		uint64_t *used, uint64_t *gpa);
+
+/* boot_unpack() for @state->packed. */
+int boot_unpack_bzimage(struct guest_memory *memory, const struct boot_request *request,
+			struct boot_state *state);
 
 /* Refuses what this format has no place for. */
 int boot_refuse_modules(const struct boot_request *request, const char *format);

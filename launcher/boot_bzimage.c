@@ -222,22 +222,24 @@ static int load_unpacked(struct guest_memory *memory, const struct image *unpack
 }
 
 /* -1 with a sentence where the kernel has to unpack itself. */
-static int try_unpacked(struct guest_memory *memory, const struct image *image,
-			const struct bzimage *bz, const struct boot_request *request,
-			struct placing *placing, uint64_t *entry)
+static int try_unpacked(struct guest_memory *memory, const struct boot_packed *packed,
+			const struct boot_request *request, struct placing *placing,
+			uint64_t *entry)
 {
 	struct boot_params *params = guest_ptr(memory, BOOT_INFO, sizeof(*params));
-	uint64_t align = bz->hdr.kernel_alignment;
+	const struct image *image = &packed->image;
+	const struct setup_header *hdr = &packed->bz.hdr;
+	uint64_t align = hdr->kernel_alignment;
 	struct image unpacked;
 	int ret;
 
 	if (request->unpack.where == UNPACK_GUEST)
 		return error_set("--unpack guest");
-	if (bz->hdr.version < VERSION_UNPACK || align < ALIGN_MIN || align & (align - 1) ||
-	    !bz->hdr.relocatable_kernel)
+	if (hdr->version < VERSION_UNPACK || align < ALIGN_MIN || align & (align - 1) ||
+	    !hdr->relocatable_kernel)
 		return error_set("%s: not known to start unpacked; build one of Linux 5.5 or later",
 				 image->path);
-	if (unpacked_open(&unpacked, image, bz, &request->unpack))
+	if (unpacked_open(&unpacked, image, &packed->bz, &request->unpack))
 		return -1;
 	ret = load_unpacked(memory, &unpacked, request->append, &params->hdr, placing, entry);
 	image_close(&unpacked);
@@ -249,31 +251,44 @@ static int try_unpacked(struct guest_memory *memory, const struct image *image,
 }
 
 /* The decompressor is entered as ever; it sets loadflags itself. */
-static int load_packed(struct guest_memory *memory, const struct image *image,
-		       const struct bzimage *bz, const struct placing *placing, uint64_t *entry)
+static int load_packed(struct guest_memory *memory, const struct boot_packed *packed,
+		       const struct placing *placing, uint64_t *entry)
 {
-	say("kernel %s: unpacks itself (%s)", image->path, error_text());
+	const struct bzimage *bz = &packed->bz;
+
+	say("kernel %s: unpacks itself (%s)", packed->image.path, error_text());
 	*entry = placing->base + ENTRY64;
-	return image_read(image, bz->offset, guest_ptr(memory, placing->base, bz->size), bz->size);
+	return image_read(&packed->image, bz->offset, guest_ptr(memory, placing->base, bz->size),
+			  bz->size);
+}
+
+int boot_unpack_bzimage(struct guest_memory *memory, const struct boot_request *request,
+			struct boot_state *state)
+{
+	const struct boot_packed *packed = &state->packed;
+	struct placing placing = { .base = packed->base, .room = packed->room };
+
+	if (try_unpacked(memory, packed, request, &placing, &state->rip) &&
+	    load_packed(memory, packed, &placing, &state->rip))
+		return -1;
+	state->cr3 = build_page_tables(memory, placing.base + placing.room);
+	return 0;
 }
 
 static int load(struct guest_memory *memory, const struct image *image,
 		const struct boot_request *request, struct boot_state *state)
 {
-	struct placing placing = { 0 };
-	struct bzimage bz;
+	struct boot_packed *packed = &state->packed;
+	struct bzimage *bz = &packed->bz;
 
-	if (boot_refuse_modules(request, "a bzImage") || bzimage_parse(image, &bz))
+	if (boot_refuse_modules(request, "a bzImage") || bzimage_parse(image, bz))
 		return -1;
-	placing.room = max_u64(bz.hdr.init_size, bz.size);
-	if (claim_kernel(memory, image, &bz.hdr, placing.room, &placing.base) ||
-	    fill_zero_page(memory, &bz.hdr, request))
+	packed->room = max_u64(bz->hdr.init_size, bz->size);
+	if (claim_kernel(memory, image, &bz->hdr, packed->room, &packed->base) ||
+	    fill_zero_page(memory, &bz->hdr, request))
 		return -1;
-	if (try_unpacked(memory, image, &bz, request, &placing, &state->rip) &&
-	    load_packed(memory, image, &bz, &placing, &state->rip))
-		return -1;
+	packed->image = *image;
 	state->long_mode = true;
-	state->cr3 = build_page_tables(memory, placing.base + placing.room);
 	state->rsi = BOOT_INFO;
 	return 0;
 }

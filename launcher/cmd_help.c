@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <string.h>
+
 #include "cmd.h"
 #include "error.h"
 #include "status.h"
@@ -27,6 +29,8 @@ int cmd_help(int argc, char **argv)
 		return STATUS_OFF;
 	}
 	verb = find_verb(argv[1]);
+	if (!verb && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
+		verb = find_verb(argv[0]);
 	if (!verb)
 		return error_set("%s: no such command; `kiln --help` lists them", argv[1]);
 	verb->help(stdout);

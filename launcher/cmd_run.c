@@ -179,9 +179,10 @@ static const struct opt options[] = {
 	{ "kernel", "FILE", "bzImage, ELF with a PVH note, or Multiboot 1 ELF", set_kernel },
 	{ "initrd", "FILE", "initial RAM disk", set_initrd },
 	{ "module", "FILE[=ARGS]", "module for a Multiboot kernel; may be repeated", set_module },
-	{ "append", "TEXT", "the kernel's command line", set_append },
-	{ "unpack", "cache|memory|guest", "who unpacks a bzImage: the host, once (default) or each\n"
-	  "                             time, or the kernel itself", set_unpack },
+	{ "append", "TEXT", "the kernel's command line; Linux speaks on the serial\n"
+	  "                             port only with console=ttyS0 in it", set_append },
+	{ "unpack", "WHERE", "who unpacks a bzImage: the host, once (cache, the default)\n"
+	  "                             or each time (memory), or the kernel itself (guest)", set_unpack },
 	{ "kernel-cache", "DIR", "where unpacked kernels are kept", set_kernel_cache },
 	{ "cpus", "N", "virtual CPUs, 1 to 255 (default 1)", set_cpus },
 	{ "memory", "SIZE", "memory, like 512M or 1G (default 512M)", set_memory },

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -405,6 +406,17 @@ static int start_pty(struct console *console)
 	return 0;
 }
 
+/* What a user could not guess. */
+static void say_where(const struct console *console)
+{
+	const char *name = console->is_pty ? ptsname(console->in.fd) : NULL;
+
+	if (name)
+		fprintf(stderr, "kiln: console: %s\n", name);
+	if (console->is_terminal)
+		fputs("kiln: console: this terminal, Ctrl-] leaves and ends the guest\n", stderr);
+}
+
 int console_start(struct console *console, struct uart_guest *guest, struct loop *loop,
 		  struct ending *ending)
 {
@@ -426,6 +438,8 @@ int console_start(struct console *console, struct uart_guest *guest, struct loop
 		return -1;
 	if (console->is_pty && start_pty(console))
 		return -1;
+	/* Only now: what fails before says one line, and no more. */
+	say_where(console);
 	if (console->is_terminal && terminal_raw())
 		return -1;
 	pump_input(console);

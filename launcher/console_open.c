@@ -64,7 +64,6 @@ static int open_slave_once(int master)
 	}
 	/* From now on the master says EPOLLHUP while nobody has the slave open. */
 	close(slave);
-	fprintf(stderr, "kiln: console: %s\n", name);
 	return 0;
 }
 

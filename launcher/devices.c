@@ -269,9 +269,12 @@ int devices_create(struct devices *devices, const struct vm *vm, struct pci_host
 	for (unsigned int i = 0; i < devices->config->nr_nets; i++)
 		if (add_net(&context, i))
 			return -1;
-	if (add_console(&context) || add_balloon(&context))
+	if (add_console(&context) || add_balloon(&context) || add_rng(&context))
 		return -1;
-	return add_rng(&context);
+	/* Only now: what fails before says one line, and no more. */
+	for (unsigned int i = 0; i < devices->config->nr_disks; i++)
+		disk_hint_at_format(&devices->config->disks[i]);
+	return 0;
 }
 
 void devices_close(struct devices *devices)

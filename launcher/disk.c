@@ -231,9 +231,9 @@ static const struct disk_format *content_of(const struct disk_config *config)
 }
 
 /* What it was taken for may be a mistake of the user's, or the guest's doing. */
-static void hint_at_format(const struct disk_config *config)
+void disk_hint_at_format(const struct disk_config *config)
 {
-	const struct disk_format *looks = config->said ? NULL : content_of(config);
+	const struct disk_format *looks = config->format || config->said ? NULL : content_of(config);
 
 	if (looks)
 		fprintf(stderr, "kiln: --disk %s: is used as a raw disk, but begins like a %s image; say what it is, format=raw or format=%s\n",
@@ -243,10 +243,7 @@ static void hint_at_format(const struct disk_config *config)
 static int open_raw(const struct disk_config *config, struct disk *disk)
 {
 	disk->fd = open_path(config);
-	if (disk->fd < 0 || check_size(config, disk->fd))
-		return -1;
-	hint_at_format(config);
-	return 0;
+	return disk->fd < 0 ? -1 : check_size(config, disk->fd);
 }
 
 static int check_format(const struct disk_config *config)

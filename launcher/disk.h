@@ -47,6 +47,9 @@ void disk_init(struct disk *disk);
  */
 int disks_open(const struct disk_config *configs, unsigned int count, struct disk *disks);
 
+/* Says on stderr where a disk is taken as raw that may not be meant so. */
+void disk_hint_at_format(const struct disk_config *config);
+
 /* No device has it any more. Waits until what is behind it has written all. */
 void disk_close(struct disk *disk);
 

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What can be refused is tried in the order of its cost: the memory's size,
- * the kernel and initrd, the disks, the console, the device. The machine is one set of
+ * the kernel and initrd, the disks, the console, the device; a packed kernel
+ * is unpacked when nothing is in its way any more. The machine is one set of
  * steps up and the same set down; machine_close() takes down however much
- * was set up.
+ * was set up. Signals that end a run are blocked from the start and seen to
+ * where a step takes long; else the event loop finds them.
  */
 #include "machine.h"
 
@@ -37,6 +39,7 @@
 struct machine {
 	const struct run_config *config;
 	struct guest_memory memory;
+	struct boot_request request;
 	struct boot_state boot;
 	struct vm vm;
 	struct loop loop;
@@ -60,18 +63,16 @@ struct machine {
 static int load_guest(struct machine *machine)
 {
 	const struct run_config *config = machine->config;
-	struct boot_request request = config->boot;
 	int64_t tables;
 
 	if (guest_memory_check(config->memory) ||
 	    guest_memory_create(&machine->memory, config->memory))
 		return -1;
-	request.rsdp = BIOS_BASE;
 	tables = acpi_build(guest_ptr(&machine->memory, BIOS_BASE, BIOS_END - BIOS_BASE),
 			    BIOS_END - BIOS_BASE, BIOS_BASE, config->cpus);
 	if (tables < 0)
 		return -1;
-	return boot_load(&machine->memory, &request, &machine->boot);
+	return boot_load(&machine->memory, &machine->request, &machine->boot);
 }
 
 static void over_ready(struct loop_source *source, uint32_t events)
@@ -172,7 +173,6 @@ static int create_vcpus(struct machine *machine)
 
 static int start_devices(struct machine *machine)
 {
-	signals_block();
 	vcpu_prepare_signal();
 	if (signals_start(&machine->signals, &machine->loop, &machine->ending, &machine->pm) ||
 	    rtc_start(&machine->rtc, &machine->loop) || pm_start(&machine->pm, &machine->loop))
@@ -215,7 +215,8 @@ static int set_up(struct machine *machine)
 	if (control_open(&machine->control, config->name) || load_guest(machine) ||
 	    devices_open(&machine->devices, guest_name(machine)) ||
 	    console_open(&machine->console, config->console) ||
-	    vm_open(&machine->vm, config->device, config->cpus))
+	    vm_open(&machine->vm, config->device, config->cpus) ||
+	    boot_unpack(&machine->memory, &machine->request, &machine->boot))
 		return -1;
 	say("%s: %s", config->device, machine->vm.version.name);
 	if (start_loop(machine) ||
@@ -251,6 +252,8 @@ static void stop_vcpus(struct machine *machine)
 static void machine_init(struct machine *machine, const struct run_config *config)
 {
 	machine->config = config;
+	machine->request = config->boot;
+	machine->request.rsdp = BIOS_BASE;
 	machine->vm.fd = machine->vm.device_fd = -1;
 	machine->loop.fd = machine->over.fd = -1;
 	machine->rtc.tick.fd = machine->pm.carry.fd = -1;
@@ -263,6 +266,7 @@ static void machine_init(struct machine *machine, const struct run_config *confi
 static void machine_close(struct machine *machine)
 {
 	stop_vcpus(machine);
+	boot_close(&machine->boot);
 	control_stop(&machine->control);
 	devices_close(&machine->devices);
 	console_close(&machine->console);
@@ -302,9 +306,15 @@ static int run(struct machine *machine, bool *again)
 {
 	bool ran;
 
+	signals_block();
 	if (set_up(machine)) {
+		int number = signals_pending();
+
 		machine_close(machine);
-		return -1;
+		if (!number)
+			return -1;
+		fprintf(stderr, "kiln: ended by SIG%s\n", sigabbrev_np(number));
+		return STATUS_ENDED;
 	}
 	ran = !sandbox_enter(&machine->config->sandbox) && !start_vcpus(machine);
 	if (ran) {

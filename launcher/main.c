@@ -10,6 +10,7 @@
 
 #include "cmd.h"
 #include "error.h"
+#include "opts.h"
 #include "status.h"
 
 const struct verb verbs[] = {
@@ -39,14 +40,6 @@ const struct verb *find_verb(const char *name)
 	return NULL;
 }
 
-static int wants_help(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++)
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))
-			return 1;
-	return 0;
-}
-
 static int version(void)
 {
 	printf("kiln %s\n", KILN_VERSION);
@@ -56,6 +49,7 @@ static int version(void)
 static int dispatch(int argc, char **argv)
 {
 	const struct verb *verb;
+	int status;
 
 	if (argc < 2)
 		return error_set("no command given; `kiln --help` lists them");
@@ -66,11 +60,11 @@ static int dispatch(int argc, char **argv)
 	verb = find_verb(argv[1]);
 	if (!verb)
 		return error_set("%s: no such command; `kiln --help` lists them", argv[1]);
-	if (wants_help(argc - 1, argv + 1)) {
-		verb->help(stdout);
-		return STATUS_OFF;
-	}
-	return verb->run(argc - 1, argv + 1);
+	status = verb->run(argc - 1, argv + 1);
+	if (status >= 0 || !opts_help_wanted())
+		return status;
+	verb->help(stdout);
+	return STATUS_OFF;
 }
 
 int main(int argc, char **argv)

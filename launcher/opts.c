@@ -7,6 +7,14 @@
 #include "error.h"
 
 #define OPTION	2	/* getopt_long() itself says 1 for an operand */
+#define HELP	'h'
+
+static bool help_wanted;
+
+bool opts_help_wanted(void)
+{
+	return help_wanted;
+}
 
 static int complain(const struct opt *table, const char *verb, int result, const char *word)
 {
@@ -40,7 +48,7 @@ static int take_operand(const char **operands, int max, char *word, const char *
 int opts_parse_operands(const struct opt *table, void *config, int argc, char **argv,
 			const char **operands, int max)
 {
-	struct option longopts[OPTS_MAX + 1] = { 0 };
+	struct option longopts[OPTS_MAX + 2] = { 0 };
 	int count = 0, result, index;
 
 	for (; count < OPTS_MAX && table[count].name; count++) {
@@ -48,18 +56,24 @@ int opts_parse_operands(const struct opt *table, void *config, int argc, char **
 		longopts[count].has_arg = table[count].arg ? required_argument : no_argument;
 		longopts[count].val = OPTION;
 	}
+	longopts[count] = (struct option){ "help", no_argument, NULL, HELP };
+	help_wanted = false;
 	opterr = 0;
 	optind = 0;	/* glibc: start afresh, for callers that parse twice */
 	for (;;) {
 		int at = optind ? optind : 1;
 
-		result = getopt_long(argc, argv, "-:", longopts, &index);
+		result = getopt_long(argc, argv, "-:h", longopts, &index);
 		if (result == -1)
 			break;
 		if (result == 1 && take_operand(operands, max, optarg, argv[0]))
 			return -1;
 		if (result == 1)
 			continue;
+		if (result == HELP) {
+			help_wanted = true;
+			return error_set("%s: help is wanted", argv[0]);
+		}
 		if (result != OPTION)
 			return complain(table, argv[0], result, argv[at]);
 		if (table[index].set(config, optarg ? optarg : ""))

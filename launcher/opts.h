@@ -3,6 +3,7 @@
 #ifndef KILN_OPTS_H
 #define KILN_OPTS_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 struct opt {
@@ -17,7 +18,8 @@ struct opt {
 
 /*
  * Parses all of argv after argv[0] into @config. Operands are refused.
- * Returns 0, or -1 with a sentence.
+ * Returns 0, or -1 with a sentence; also where --help or -h stands in the
+ * place of an option, which opts_help_wanted() tells.
  */
 int opts_parse(const struct opt *table, void *config, int argc, char **argv);
 
@@ -27,6 +29,9 @@ int opts_parse(const struct opt *table, void *config, int argc, char **argv);
  */
 int opts_parse_operands(const struct opt *table, void *config, int argc, char **argv,
 			const char **operands, int max);
+
+/* Whether the last of them ended because of --help or -h. */
+bool opts_help_wanted(void);
 
 /* The table as help text. */
 void opts_print(const struct opt *table, FILE *out);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "parse.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
@@ -40,6 +41,8 @@ static int unit_shift(const char *unit)
 	if (!*unit)
 		return 0;
 	if (unit[1])
+		return -1;
+	if (!isalpha((unsigned char)*unit))
 		return -1;
 	found = strchr(units, *unit & ~0x20);
 	return found ? (int)(found - units + 1) * 10 : -1;

@@ -2,12 +2,15 @@
 #include "signals.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/pidfd.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -75,6 +78,67 @@ void signals_block(void)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	/* A reader of the console that went away is an error of write(), not our end. */
 	signal(SIGPIPE, SIG_IGN);
+}
+
+void signals_unblock(void)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	pthread_sigmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+}
+
+static bool ends_run(unsigned int action)
+{
+	return actions[action].act == end_by;
+}
+
+int signals_pending(void)
+{
+	sigset_t set;
+
+	if (sigpending(&set))
+		return 0;
+	for (unsigned int i = 0; i < ARRAY_SIZE(actions); i++)
+		if (ends_run(i) && sigismember(&set, actions[i].number) == 1)
+			return actions[i].number;
+	return 0;
+}
+
+/* A signalfd of what ends the run: readable as long as that is pending. */
+static int open_ends(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (unsigned int i = 0; i < ARRAY_SIZE(actions); i++)
+		if (ends_run(i))
+			sigaddset(&set, actions[i].number);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int signals_wait_child(pid_t pid)
+{
+	struct pollfd fds[] = {
+		{ .fd = pidfd_open(pid, 0), .events = POLLIN },
+		{ .fd = open_ends(), .events = POLLIN },
+	};
+	int status, ret;
+
+	/* Without them it is waited for, however long that takes. */
+	while (fds[0].fd >= 0 && !signals_pending() && !(fds[0].revents & POLLIN))
+		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
+			break;
+	if (signals_pending())
+		kill(pid, SIGKILL);
+	do {
+		ret = waitpid(pid, &status, 0);
+	} while (ret < 0 && errno == EINTR);
+	for (unsigned int i = 0; i < ARRAY_SIZE(fds); i++)
+		if (fds[i].fd >= 0)
+			close(fds[i].fd);
+	return ret < 0 ? -1 : status;
 }
 
 static void signal_ready(struct loop_source *source, uint32_t events)

@@ -7,6 +7,8 @@
 #ifndef KILN_SIGNALS_H
 #define KILN_SIGNALS_H
 
+#include <sys/types.h>
+
 #include "ending.h"
 #include "loop.h"
 #include "pm.h"
@@ -23,6 +25,18 @@ struct signals {
 
 /* Before any thread is created: they inherit what is blocked. */
 void signals_block(void);
+
+/* In a child that is not to inherit it. */
+void signals_unblock(void);
+
+/* A blocked signal that waits to end the run; 0 for none. */
+int signals_pending(void);
+
+/*
+ * Waits for the child @pid, which is killed where a blocked signal is to end
+ * the run. Its wait status, or -1 with errno.
+ */
+int signals_wait_child(pid_t pid);
 
 int signals_start(struct signals *signals, struct loop *loop, struct ending *ending,
 		  struct pm *pm);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "signals.h"
 
 #define DAEMON "qemu-storage-daemon"
 #define REMEDY "or make it raw with `qemu-img convert -O raw`"
@@ -343,6 +344,7 @@ static int leave_launcher(int socket)
 		_exit(EXIT_FAILURE);
 	closefrom(STDERR_FILENO + 2);
 	setsid();
+	signals_unblock();
 	return STDERR_FILENO + 1;
 }
 

@@ -23,6 +23,7 @@
 
 #include "error.h"
 #include "sandbox.h"
+#include "signals.h"
 #include "util.h"
 
 /* The largest dictionaries that kernels are built with have 128 MiB. */
@@ -170,10 +171,10 @@ int unpack(const uint8_t *packed, uint64_t size, uint8_t *to, uint64_t unpacked,
 	if (pid < 0)
 		return error_set("no process can be made to unpack %s: %s; end some", path,
 				 strerror(errno));
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return error_set("the process that unpacks %s is lost: %s; try again", path,
-					 strerror(errno));
+	status = signals_wait_child(pid);
+	if (status < 0)
+		return error_set("the process that unpacks %s is lost: %s; try again", path,
+				 strerror(errno));
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
 		return error_set("%s: its payload (%s) cannot be unpacked; build or fetch it again",
 				 path, format->name);

@@ -11,6 +11,9 @@ check lab/deterministic "kernel/dev" check_deterministic
 check lab/iommu "kernel/stock" check_iommu
 check lab/start-dev "kernel/dev" check_start_time dev 5
 check lab/start-stock "kernel/stock" check_start_time stock 10
+! has_backend intel || check lab/start-dev-intel "kernel/dev" check_start_time_intel
+check lab/kernel-path "kernel/dev build/module-dev" check_kernel_path
+check lab/demo "kernel/stock build/module-stock build/launcher" check_demo
 
 # expect_status NAME STATUS COMMAND...
 expect_status() {
@@ -121,9 +124,50 @@ check_iommu() {
 # check_start_time KERNEL SECONDS: until COMMAND, and the end. In seconds of CPU, which on an idle machine is what it
 # takes, and on one that runs other checks beside stays that.
 check_start_time() {
-	local TIMEFORMAT='%U %S' used
-	used=$( (time "$LAB/vm" --cpu amd --kernel "$1" --no-load --timeout 120 -- true >/dev/null 2>&1) 2>&1 |
-		awk '{ printf "%d", ($1 + $2) * 1000 }')
-	expect "COMMAND is reached within $2 s on $1 (here $used ms)" test "$used" -lt $(($2 * 1000)) -a "$used" -gt 0
+	is_started amd "$1" "$2"
 	expect "on $1 with 4 CPUs" test "$("$LAB/vm" --cpu amd --cpus 4 --kernel "$1" --no-load --timeout 120 -- nproc)" = 4
+}
+
+check_start_time_intel() {
+	is_started intel dev 15
+}
+
+# is_started CPU KERNEL SECONDS
+is_started() {
+	local TIMEFORMAT='%U %S' used
+	used=$( (time "$LAB/vm" --cpu "$1" --kernel "$2" --no-load --timeout 120 -- true >/dev/null 2>&1) 2>&1 |
+		awk '{ printf "%d", ($1 + $2) * 1000 }')
+	expect "[$1] COMMAND is reached within $3 s on $2 (here $used ms)" test "$used" -lt $(($3 * 1000)) -a "$used" -gt 0
+}
+
+# A kernel by its file: the module built for its release is loaded, as for one by its name. And how much memory there is.
+check_kernel_path() {
+	local dir file
+	dir=$(kernel_dir dev)
+	for file in vmlinux vmlinuz; do
+		# shellcheck disable=SC2016 # for the machine's shell
+		expect "--kernel $file" "$LAB/vm" --cpu amd --kernel "$dir/$file" --memory 300 --timeout 120 -- sh -c '
+			[ "$(uname -r)" = "$1" ] && [ -c /dev/kiln ] || exit
+			set -- $(grep MemTotal /proc/meminfo)
+			[ "$2" -gt 200000 ] && [ "$2" -lt 307200 ]' sh "$(cat "$dir/release")"
+	done
+	expect "--kernel of a build directory has its modules" "$LAB/vm" --cpu amd --kernel "$dir/build" --no-load --timeout 120 -- \
+		sh -c 'modprobe kvm-amd && [ -c /dev/kvm ] && [ ! -e /dev/kiln ]'
+}
+
+# What a new user sees first, without a terminal. That it compiles no kernel is seen in the cache.
+check_demo() {
+	local out=$LOGS/demo.out before after
+	before=$(ls "$CACHE/kernels")
+	expect_status "lab/demo: the guest powers off, status 0" 0 "$LAB/demo" --cpu amd >"$out" </dev/null
+	after=$(ls "$CACHE/kernels")
+	cat "$out"
+	expect "lab/demo: the guest says its kernel" grep -q '^Linux guest 6\.1\.' "$out"
+	expect "lab/demo: 2 CPUs" grep -qE 'CPUs: +2$' "$out"
+	expect "lab/demo: its memory" grep -qE 'emory: +[45][0-9]{2} MiB' "$out"
+	expect "lab/demo: the hypervisor in CPUID" grep -q KVMKVMKVM "$out"
+	expect "lab/demo: no kernel is made for it" test "$before" = "$after"
+	need debian
+	expect_status "lab/demo at a terminal: a shell, and poweroff with status 0" 0 \
+		expect "$LAB/checks/demo.exp" "$LAB/demo" --cpu amd
 }

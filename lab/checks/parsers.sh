@@ -10,15 +10,29 @@ parsed_as() {
 	RESULTS=$LOGS/parsed
 	rm -f "$RESULTS"
 	$parser
-	got=$(cut -f 1,2 "$RESULTS" | tr '\t\n' ' ;')
+	got=$(tr '\t\n' ' ;' <"$RESULTS")
 	RESULTS=$RESULTS_KEPT
 	echo "# $name: $got"
 	if [ "$got" = "$expected" ]; then pass "$name"; else fail "$name"; fi
 }
 
+skip_with_reason() {
+	skip x "because of this"
+}
+
+# summary_of <RESULTS: what lab/test closes with where these are all results, and its status.
+summary_of() (
+	LOGS=$(mktemp -d)
+	CHECK_NAMES=()
+	trap 'rm -rf "$LOGS"' EXIT
+	cat >"$LOGS/x.results"
+	summary
+	echo "status $?"
+)
+
 check_parsers() {
 	parsed_as "TAP: pass, fail and skip are told apart" "tap_results x." \
-		"pass x.a.b;fail x.c;skip x.d;" <<-'END'
+		"pass x.a.b;fail x.c;skip x.d no such CPU;" <<-'END'
 			TAP version 13
 			1..3
 			# Starting 3 tests from 1 test cases.
@@ -26,7 +40,7 @@ check_parsers() {
 			not ok 2 c
 			ok 3 d # SKIP no such CPU
 		END
-	parsed_as "TAP: a skipped case gets the name it ran under" "tap_results x." "skip x.a.d;" <<-'END'
+	parsed_as "TAP: a skipped case gets the name it ran under" "tap_results x." "skip x.a.d no such CPU;" <<-'END'
 			1..1
 			#  RUN           a.d ...
 			ok 1 # SKIP no such CPU
@@ -36,9 +50,20 @@ check_parsers() {
 			1..3
 			ok 1 a
 		END
+	parsed_as "TAP: a skip without a reason fails" "tap_results x." "fail x.a (skipped without a reason);" <<-'END'
+			1..1
+			ok 1 a # SKIP
+		END
+	parsed_as "KUnit: a skip without a reason fails" "kunit_results x." "fail x.kunit s.a (skipped without a reason);" <<-'END'
+			    # Subtest: s
+			    1..1
+			    ok 1 a # SKIP
+		END
+	parsed_as "a check that skips without a reason fails" "skip x" "fail x (skipped without a reason);" </dev/null
+	parsed_as "a check that skips says why" "skip_with_reason" "skip x because of this;" </dev/null
 	parsed_as "TAP: no case at all fails" "tap_results x." "fail x.end (0 of 0 cases reported);" </dev/null
 	parsed_as "KUnit: cases are counted, suites and subcases are not" "kunit_results x." \
-		"pass x.kunit s.good;fail x.kunit s.bad;skip x.kunit s.none;" <<-'END'
+		"pass x.kunit s.good;fail x.kunit s.bad;skip x.kunit s.none not here;" <<-'END'
 			KTAP version 1
 			1..1
 			    KTAP version 1
@@ -59,6 +84,12 @@ check_parsers() {
 			    1..2
 			    ok 1 a
 		END
+	expect "lab/test: closes with the three numbers, and fails if one failed" test \
+		"$(printf 'pass\ta\npass\tb\nfail\tc\nskip\td\twhy\n' | summary_of | xargs)" = "2 passed, 1 failed, 1 skipped status 1"
+	expect "lab/test: succeeds if none did" test \
+		"$(printf 'pass\ta\nskip\td\twhy\n' | summary_of | xargs)" = "1 passed, 0 failed, 1 skipped status 0"
+	expect "lab/test: fails if nothing passed" test \
+		"$(printf 'skip\td\twhy\n' | summary_of | xargs)" = "0 passed, 0 failed, 1 skipped status 1"
 	expect "suites: the one that ended the machine is known" test "$(printf '### suite %s\n### status 0\n### suite %s\n' a b | unfinished_suite)" = b
 	expect "suites: none did" test -z "$(printf '### suite a\n### status 0\n' | unfinished_suite)"
 	expect "suites: those after it are run" test "$(suites_after "$(printf '%s\n' a b c d)" b | xargs)" = "c d"

@@ -53,3 +53,25 @@ check_some() {
 	expect "[$CHECK_NAME] is what it says" grep -q "${SPECIAL[$CHECK_NAME]}" "$log"
 	suite_results "[$CHECK_NAME] " "$log"
 }
+
+# Backend and case, the model of its CPU, what that does not have, as the log has to say it.
+while read -r cpu model words; do
+	! has_backend "${cpu%/*}" || check "refuses/$cpu" build/module-dev check_refuses "$model" "$words"
+done <<'END'
+intel/no-vmx intel:p4_willamette this CPU has no virtualization extension
+intel/no-ept intel:core2_penryn_t9600 lacks 'EPT'
+intel/no-unrestricted-guest intel:corei5_lynnfield_750 lacks 'unrestricted guest'
+END
+
+# check_refuses CPU WORDS
+check_refuses() {
+	local log=$LOGS/${CHECK_NAME//\//.}.txt
+	# shellcheck disable=SC2016 # for the machine's shell
+	"$LAB/vm" --cpu "$1" --no-load --timeout 200 --add "$BUILD/$("$LAB/kernel" --release dev)/kiln.ko:/kiln.ko" -- sh -c '
+		insmod /kiln.ko && exit 1
+		dmesg | grep "kiln: "
+		[ ! -e /sys/module/kiln ]' >"$log"
+	expect "[$CHECK_NAME] the module is refused" test $? = 0
+	cat "$log"
+	expect "[$CHECK_NAME] and the log says why" grep -q "$2" "$log"
+}

@@ -23,8 +23,18 @@ fail() {
 	printf 'fail\t%s\n' "$1" >>"$RESULTS"
 }
 
+# skip NAME WHY: one without a reason is a failure.
 skip() {
-	printf 'skip\t%s\t%s\n' "$1" "$2" >>"$RESULTS"
+	if [ -n "${2:-}" ]; then
+		printf 'skip\t%s\t%s\n' "$1" "$2" >>"$RESULTS"
+	else
+		fail "$1 (skipped without a reason)"
+	fi
+}
+
+# print LINE: what lab/test prints with the check's result.
+print() {
+	printf '%s\n' "$1" >>"${RESULTS%.results}.printed"
 }
 
 # expect NAME COMMAND...: a case that passes if the command succeeds.
@@ -60,7 +70,12 @@ tap_results() {
 				line = substr(line, 1, RSTART - 1)
 			}
 			sub(/ +$/, "", line)
-			result(kind, line == "" ? running : line, why == "" ? "no reason given" : why)
+			line = line == "" ? running : line
+			if (kind == "skip" && why == "") {
+				kind = "fail"
+				line = line " (skipped without a reason)"
+			}
+			result(kind, line, why)
 		}
 		END {
 			if (!seen || seen < plan)
@@ -82,6 +97,11 @@ kunit_results() {
 				kind = "skip"
 				why = substr(name, RSTART + RLENGTH)
 				name = substr(name, 1, RSTART - 1)
+				sub(/^ */, "", why)
+				if (why == "") {
+					kind = "fail"
+					name = name " (skipped without a reason)"
+				}
 			}
 			printf kind == "skip" ? "%s\t%s\t%s\n" : "%s\t%s\n", kind, prefix "kunit " suite "." name, why
 			seen++
@@ -98,10 +118,10 @@ LOST_BY_TCG='^lab/vm: (no end after|the machine ended)'
 REPEATS_MAX=3
 
 # Was the machine of the check that has just failed lost by TCG? Then it is noted, as it is done once more. Machines that
-# count instructions do all the same again.
+# count instructions do all the same again, and the lab's own checks have such machines on purpose.
 lost_by_tcg() {
 	local log=$LOGS/${CHECK_NAME//\//.}.log
-	case $CHECK_NAME in *intel* | bench/*) return 1 ;; esac
+	case $CHECK_NAME in *intel* | bench/* | lab/*) return 1 ;; esac
 	grep -qE "$LOST_BY_TCG" "$log" && ! grep -qE "$REPORT" "$log" || return
 	[ ! -e "$LOGS/repeated" ] || [ "$(wc -l <"$LOGS/repeated")" -lt $REPEATS_MAX ] || return
 	echo "$CHECK_NAME" >>"$LOGS/repeated"
@@ -120,6 +140,7 @@ run_check() {
 do_check() {
 	local status
 	: >"$RESULTS"
+	rm -f "${RESULTS%.results}.printed"
 	(${CHECK_FUNCTION[$CHECK_NAME]})
 	status=$?
 	if [ ! -s "$RESULTS" ]; then
@@ -192,6 +213,7 @@ finish_check() {
 		say "FAIL $name ($failed of $((passed + failed)), $((SECONDS - BEGAN[$name])) s), see ${LOGS#"$TOP/"}/${name//\//.}.log"
 		sed -n 's/^fail\t/         /p' "$results" | head -n 20 >&2
 	fi
+	[ ! -s "${results%.results}.printed" ] || fold -s -w 110 "${results%.results}.printed" | sed 's/^/         /' >&2
 	skips_by_reason <"$results" >&2
 }
 

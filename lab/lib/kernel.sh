@@ -89,7 +89,9 @@ kernel_unpack() {
 	(
 		set -e
 		cd "$work"
-		apt-get download "$package" >apt.log 2>&1 || { cat apt.log >&2; exit 1; }
+		# Lists that are old name what is not there any more.
+		apt-get download "$package" >apt.log 2>&1 || { apt-get update && apt-get download "$package"; } >apt.log 2>&1 ||
+			{ cat apt.log >&2; exit 1; }
 		mkdir root
 		dpkg-deb -x ./*.deb root
 		mv "root/boot/vmlinuz-$release" vmlinuz
@@ -198,27 +200,34 @@ kernel_configure() {
 	return $lost
 }
 
+# install_modules BUILD DIR: the modules of a build directory into DIR/tree, and DIR/modules.
+install_modules() {
+	local release tree=$2/tree
+	release=$(cat "$1/include/config/kernel.release") &&
+		make -s -C "$1" INSTALL_MOD_PATH="$tree" INSTALL_MOD_STRIP=1 modules_install >>"$2/build.log" 2>&1 &&
+		rm -f "$tree/lib/modules/$release/build" "$tree/lib/modules/$release/source" &&
+		ln -sfn "tree/lib/modules/$release" "$2/modules"
+}
+
 kernel_publish() {
-	local dir=$1 release tree
+	local dir=$1 release
 	release=$(cat "$dir/build/include/config/kernel.release")
-	tree=$dir/tree
-	make -s -C "$dir/build" INSTALL_MOD_PATH="$tree" INSTALL_MOD_STRIP=1 modules_install >>"$dir/build.log" 2>&1 ||
-		die "modules_install failed, see $dir/build.log"
-	rm -f "$tree/lib/modules/$release/build" "$tree/lib/modules/$release/source"
+	install_modules "$dir/build" "$dir" || die "modules_install failed, see $dir/build.log"
 	cp "$dir/build/arch/x86/boot/bzImage" "$dir/vmlinuz"
 	strip -g -o "$dir/vmlinux" "$dir/build/vmlinux"
-	ln -sfn "tree/lib/modules/$release" "$dir/modules"
 	echo "$release" >"$dir/release"
 }
 
-# kernel_given PATH: a bzImage, an ELF vmlinux, or a build directory; modules only from the latter.
+# kernel_given PATH: a bzImage, an ELF vmlinux, or a build directory; modules only from the latter. What is made of them
+# is kept by the kernel's content, and by the directory.
 kernel_given() {
-	local path=$1 dir image
+	local path=$1 dir image key
 	[ -e "$path" ] || die "no such kernel: $path (dev, debug, stock, stock-6.12, a kernel file or a build directory)"
 	image=$path
 	[ -d "$path" ] && image=$path/arch/x86/boot/bzImage
 	[ -f "$image" ] || die "$path: no arch/x86/boot/bzImage in this directory"
-	dir=$CACHE/kernels/given-$(sha256sum <"$image" | cut -c1-12)
+	key=$({ cat "$image" && { [ ! -d "$path" ] || realpath "$path"; }; } | sha256sum | cut -c1-12)
+	dir=$CACHE/kernels/given-$key
 	if [ ! -e "$dir/release" ]; then
 		mkdir -p "$dir"
 		if [ "$(head -c 4 "$image" | od -An -tx1 | tr -d ' ')" = 7f454c46 ]; then
@@ -227,8 +236,12 @@ kernel_given() {
 			cp "$image" "$dir/vmlinuz"
 			payload_of "$image" >"$dir/vmlinux" || die "$path: neither an ELF kernel nor a bzImage"
 		fi
-		[ -d "$path" ] && ln -sfn "$(realpath "$path")" "$dir/build"
-		release_of "$dir/vmlinux" >"$dir/release"
+		if [ -d "$path" ]; then
+			ln -sfn "$(realpath "$path")" "$dir/build"
+			install_modules "$path" "$dir" || die "$path: its modules cannot be installed, see $dir/build.log; run make modules there"
+		fi
+		release_of "$dir/vmlinux" >"$dir/release.new"
+		mv "$dir/release.new" "$dir/release"
 	fi
 	echo "$dir"
 }

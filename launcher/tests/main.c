@@ -18,7 +18,7 @@ static const struct suite *const suites[] = {
 	&suite_pm,    &suite_death,   &suite_console, &suite_host, &suite_pci,
 	&suite_virtio_pci, &suite_disk,   &suite_vconsole, &suite_net,
 	&suite_sandbox,
-	&suite_runtime, &suite_control, &suite_reserve, &suite_unpack,
+	&suite_runtime, &suite_control, &suite_reserve, &suite_signals, &suite_unpack,
 };
 
 const char *test_path(const char *name)

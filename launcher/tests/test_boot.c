@@ -31,6 +31,8 @@ static int boot_with(struct boot_request request, const void *bytes, size_t size
 		abort();
 	error_set("no sentence");
 	ret = boot_load(&memory, &request, &state);
+	if (!ret)
+		ret = boot_unpack(&memory, &request, &state);
 	remove(path);
 	return ret;
 }

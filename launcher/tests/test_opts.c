@@ -91,6 +91,21 @@ static void operands_stand_anywhere_and_are_counted(void)
 	CHECK_ERROR("three: one word too many; `kiln help stats`");
 }
 
+static void help_is_wanted_where_an_option_may_stand(void)
+{
+	const char *const word[] = { "run", "--loud", "--help", NULL };
+	const char *const letter[] = { "run", "-h", "--nonsense", NULL };
+	const char *const value[] = { "run", "--file", "--help", "--file", "-h", NULL };
+	const char *const behind[] = { "run", "--nonsense", "--help", NULL };
+	struct config config;
+
+	CHECK(parse(&config, 3, word) == -1 && opts_help_wanted());
+	CHECK(parse(&config, 3, letter) == -1 && opts_help_wanted());
+	CHECK(!parse(&config, 5, value) && !opts_help_wanted() && !strcmp(config.file, "-h"));
+	CHECK(parse(&config, 3, behind) == -1 && !opts_help_wanted());
+	CHECK_ERROR("--nonsense: unknown option");
+}
+
 static void sentences_stay_one_line(void)
 {
 	CHECK(error_set("%s: odd", "a\nb\tc") == -1);
@@ -101,6 +116,7 @@ static const struct test tests[] = {
 	TEST(values_come_after_blank_or_equals),
 	TEST(what_is_wrong_is_named),
 	TEST(operands_stand_anywhere_and_are_counted),
+	TEST(help_is_wanted_where_an_option_may_stand),
 	TEST(sentences_stay_one_line),
 	TESTS_END
 };

@@ -28,7 +28,7 @@ static void sizes_take_units_of_1024(void)
 static void what_is_no_size_is_refused(void)
 {
 	static const char *const rows[] = { "", "M", "-1M", "+1", " 1M", "1M ", "1MB", "1.5G", "0x10",
-					    "1P", "1GG", "M1", "1\n" };
+					    "1P", "1GG", "M1", "1\n", "1 ", "1@" };
 	uint64_t bytes;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(rows); i++) {

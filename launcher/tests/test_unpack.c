@@ -215,7 +215,8 @@ static int boot_file(const char *path, const char *append)
 	request.append = append;
 	if (guest_memory_create(&memory, RAM))
 		abort();
-	return boot_load(&memory, &request, &state);
+	return boot_load(&memory, &request, &state) || boot_unpack(&memory, &request, &state)
+	       ? -1 : 0;
 }
 
 static int boot(const char *append)
