@@ -17,7 +17,7 @@ done
 
 # check_kvm_selftests CPU
 check_kvm_selftests() {
-	local dir test status log=$LOGS/kvm-selftests-$1.txt
+	local dir test log=$LOGS/kvm-selftests-$1.txt
 	dir=$(kvm_selftests)
 	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the lists are words
 	"$LAB/vm" --cpu "$1" --timeout 1200 --memory 2048 --add "$dir:/kvm" -- sh -c '

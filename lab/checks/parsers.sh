@@ -23,6 +23,7 @@ skip_with_reason() {
 # summary_of <RESULTS: what lab/test closes with where these are all results, and its status.
 summary_of() (
 	LOGS=$(mktemp -d)
+	# shellcheck disable=SC2034 # of lab/lib/checks.sh
 	CHECK_NAMES=()
 	trap 'rm -rf "$LOGS"' EXIT
 	cat >"$LOGS/x.results"

@@ -58,7 +58,7 @@ check_some() {
 while read -r cpu model words; do
 	! has_backend "${cpu%/*}" || check "refuses/$cpu" build/module-dev check_refuses "$model" "$words"
 done <<'END'
-intel/no-vmx intel:p4_willamette this CPU has no virtualization extension
+intel/no-vmx intel:p4_prescott_celeron_336 this CPU has no virtualization extension
 intel/no-ept intel:core2_penryn_t9600 lacks 'EPT'
 intel/no-unrestricted-guest intel:corei5_lynnfield_750 lacks 'unrestricted guest'
 END
