@@ -10,5 +10,6 @@ extern struct kunit_suite cpuid_suite;
 extern struct kunit_suite msr_suite;
 extern struct kunit_suite state_suite;
 extern struct kunit_suite vmx_errata_suite;
+extern struct kunit_suite vmx_state_suite;
 
 #endif /* KILN_KUNIT_H */

@@ -18,6 +18,7 @@
 #define CR0_PG		(1UL << 31)
 #define CR4_DE		(1UL << 3)
 #define CR4_PAE		(1UL << 5)
+#define CR4_MCE		(1UL << 6)
 #define CR4_PGE		(1UL << 7)
 #define CR4_PCIDE	(1UL << 17)
 #define CR4_OSXSAVE	(1UL << 18)
@@ -328,6 +329,35 @@ RULE(cr4_does_not_show_the_hosts_bits,
 	write_cr4(0x620);
 	guest_expect(0x620, read_cr4());
 )
+
+/* In the hardware the bit stays as the host has it. */
+static __guest void switches_machine_checks(void)
+{
+	guest_expect(0, read_cr4() & CR4_MCE);
+	write_cr4(read_cr4() | CR4_MCE);
+	guest_expect(CR4_MCE, read_cr4() & CR4_MCE);
+	guest_sync(1);
+	write_cr4(read_cr4() & ~CR4_MCE);
+	guest_expect(0, read_cr4() & CR4_MCE);
+	guest_sync(2);
+	guest_expect(0, read_cr4() & CR4_MCE);
+	guest_done();
+}
+
+TEST(machine_checks_are_on_in_cr4_as_the_guest_has_them)
+{
+	struct vcpu *vcpu = vm_create_one(0, switches_machine_checks);
+	struct kvm_sregs s;
+
+	ASSERT_OUTCOME("sync 1", vcpu);
+	EXPECT_EQ(CR4_MCE, vcpu_sregs(vcpu).cr4 & CR4_MCE);
+	ASSERT_OUTCOME("sync 2", vcpu);
+	s = vcpu_sregs(vcpu);
+	EXPECT_EQ(0, s.cr4 & CR4_MCE);
+	vcpu_set_sregs(vcpu, &s);
+	EXPECT_EQ(0, vcpu_sregs(vcpu).cr4 & CR4_MCE);
+	ASSERT_DONE(vcpu);
+}
 
 RULE_IF(pcide_needs_an_empty_pcid, 1, 2, 17,
 	uint64_t cr4 = read_cr4();

@@ -5,7 +5,9 @@
  */
 #include <asm/msr.h>
 #include <asm/processor-flags.h>
+#include <asm/tlbflush.h>
 
+#include "compat.h"
 #include "irqchip/irqchip.h"
 #include "spec.h"
 #include "svm.h"
@@ -181,14 +183,22 @@ void svm_set_cr3(struct kiln_vcpu *vcpu, u64 val)
 	svm->flush = true;
 }
 
+/*
+ * Machine checks are the host's: one that meets CR4.MCE clear, in a guest too,
+ * shuts the machine down (§8.2.18). A guest that has it clear is not shown it.
+ */
 void svm_set_cr4(struct kiln_vcpu *vcpu, u64 val)
 {
+	u64 hw = val | (cr4_read_shadow() & X86_CR4_MCE);
 	struct svm_vcpu *svm = to_svm(vcpu);
 
-	svm->vmcb->save.cr4 = val;
+	svm->vmcb->save.cr4 = hw;
+	svm_intercept(svm, INTERCEPT_CR4_READ, hw != val);
 	svm_dirty(svm, SVM_CLEAN_CR);
 	svm->flush = true;
 }
+
+KILN_EXPORT_FOR_KUNIT(svm_set_cr4);
 
 /* VMRUN insists on SVME (§15.5.1); a guest does not see it. */
 void svm_set_efer(struct kiln_vcpu *vcpu, u64 val)

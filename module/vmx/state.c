@@ -6,7 +6,9 @@
  */
 #include <asm/desc.h>
 #include <asm/msr.h>
+#include <asm/tlbflush.h>
 
+#include "compat.h"
 #include "cpuid.h"
 #include "spec.h"
 #include "vmx.h"
@@ -172,11 +174,29 @@ void vmx_set_cr3(struct kiln_vcpu *vcpu, u64 val)
 	vmx_flush_tlb_guest(vcpu);
 }
 
+/**
+ * vmx_hw_cr4() - what the CPU has in CR4 while the guest has something else
+ * @caps: which bits VMX operation fixes (§24.8)
+ * @val: the guest's CR4
+ * @host: the host's
+ *
+ * Machine checks are the host's: one that meets CR4.MCE clear, in a guest too,
+ * shuts the machine down (§6.15, interrupt 18).
+ *
+ * Return: the value for GUEST_CR4. The guest sees its own in the read shadow.
+ */
+u64 vmx_hw_cr4(const struct vmx_caps *caps, u64 val, u64 host)
+{
+	return (val | (host & X86_CR4_MCE) | caps->cr4_fixed0) &
+	       caps->cr4_fixed1;
+}
+
+KILN_EXPORT_FOR_KUNIT(vmx_hw_cr4);
+
 void vmx_set_cr4(struct kiln_vcpu *vcpu, u64 val)
 {
 	vmcs_writel(CR4_READ_SHADOW, val);
-	vmcs_writel(GUEST_CR4, (val | vmx_caps.cr4_fixed0) &
-			       vmx_caps.cr4_fixed1);
+	vmcs_writel(GUEST_CR4, vmx_hw_cr4(&vmx_caps, val, cr4_read_shadow()));
 	vmx_flush_tlb_guest(vcpu);
 }
 

@@ -180,6 +180,7 @@ u32 vmx_get_cs_flags(struct kiln_vcpu *vcpu);
 int vmx_get_cpl(struct kiln_vcpu *vcpu);
 void vmx_set_cr0(struct kiln_vcpu *vcpu, u64 val);
 void vmx_set_cr3(struct kiln_vcpu *vcpu, u64 val);
+u64 vmx_hw_cr4(const struct vmx_caps *caps, u64 val, u64 host);
 void vmx_set_cr4(struct kiln_vcpu *vcpu, u64 val);
 void vmx_set_efer(struct kiln_vcpu *vcpu, u64 val);
 void vmx_set_dr7(struct kiln_vcpu *vcpu);
