@@ -15,10 +15,12 @@
 #include <linux/cpuhotplug.h>
 #include <linux/fs.h>
 #include <linux/kobject.h>
+#include <linux/lockdep.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/reboot.h>
 #include <linux/smp.h>
+#include <linux/string.h>
 #include <linux/syscore_ops.h>
 #include <linux/uaccess.h>
 #include <asm/msr.h>
@@ -46,7 +48,10 @@ struct kiln_hw *kiln_hw;
 static DEFINE_MUTEX(hw_lock);
 static int users;			/* VMs; under hw_lock */
 static bool want_on;			/* CPUs that come up enter VMX */
-static bool hook_set;			/* our emergency callback is registered */
+static unsigned long kvm_there;		/* by kvm_modules[]; under hw_lock */
+static bool hook_set;			/* our emergency callback is
+					 * registered; under hw_lock
+					 */
 static DEFINE_PER_CPU(bool, hw_on);	/* IRQs off on that CPU */
 
 const char *kiln_likely_owner(void)
@@ -113,52 +118,50 @@ static int cpu_stopping(unsigned int cpu)
 
 /*
  * On a crash or emergency restart each CPU leaves VMX: INIT is blocked in it,
- * and a crash kernel cannot clear CR4.VMXE. The kernel has room for one
- * callback. A kvm_intel that is loaded holds it, and leaves VMX on behalf of
- * everyone, since it goes by CR4.
+ * and a crash kernel cannot clear CR4.VMXE.
  */
 static void emergency(void)
 {
 	cpu_off(NULL);
 }
 
-/* By sysfs's own set: the caller's mount namespace may show no sysfs. */
-static bool module_loaded(const char *name)
-{
-	struct kobject *kobj = kset_find_obj(THIS_MODULE->mkobj.kobj.kset,
-					     name);
+/* Whom the kernel's one place for a callback is left to. */
+static const char *const kvm_modules[] = { "kvm_intel", "kvm_amd" };
 
-	kobject_put(kobj);
-	return kobj;
-}
-
-static void hook(bool kvm)
+/*
+ * The kernel has room for one callback and warns who finds it taken. KVM takes
+ * it when it is loaded, and leaves VMX or SVM on behalf of everyone: it goes by
+ * CR4.VMXE and EFER.SVME. So ours is there only while KVM's modules are not;
+ * between a module's coming and its registration, and between its exit and
+ * ours, there is none.
+ */
+static void hook_update(void)
 {
-	hook_set = !kvm;
-	if (hook_set)
+	bool wanted = want_on && !kvm_there;
+
+	lockdep_assert_held(&hw_lock);
+	if (wanted == hook_set)
+		return;
+	if (wanted)
 		cpu_emergency_register_virt_callback(emergency);
-}
-
-static void unhook(void)
-{
-	if (hook_set)
+	else
 		cpu_emergency_unregister_virt_callback(emergency);
-	hook_set = false;
+	hook_set = wanted;
 }
 
 static void all_off(void)
 {
 	WRITE_ONCE(want_on, false);
 	on_each_cpu(cpu_off, NULL, 1);
-	unhook();
+	hook_update();
 }
 
-static int all_on(bool kvm)
+static int all_on(void)
 {
 	atomic_t err = ATOMIC_INIT(0);
 
-	hook(kvm);
 	WRITE_ONCE(want_on, true);
+	hook_update();
 	on_each_cpu(cpu_on, &err, 1);
 	if (atomic_read(&err))
 		all_off();
@@ -167,13 +170,12 @@ static int all_on(bool kvm)
 
 int kiln_hw_get(void)
 {
-	bool kvm = module_loaded("kvm_intel") || module_loaded("kvm_amd");
 	int r = 0;
 
 	cpus_read_lock();
 	mutex_lock(&hw_lock);
 	if (!users)
-		r = all_on(kvm);
+		r = all_on();
 	if (!r)
 		users++;
 	mutex_unlock(&hw_lock);
@@ -189,6 +191,54 @@ void kiln_hw_put(void)
 		all_off();
 	mutex_unlock(&hw_lock);
 	cpus_read_unlock();
+}
+
+/*
+ * COMING is told before a module's init, GOING after its exit and where its
+ * init failed.
+ */
+static int on_module(struct notifier_block *nb, unsigned long state, void *data)
+{
+	const struct module *mod = data;
+	int i = match_string(kvm_modules, ARRAY_SIZE(kvm_modules), mod->name);
+
+	if (i < 0 || (state != MODULE_STATE_COMING &&
+		      state != MODULE_STATE_GOING))
+		return NOTIFY_DONE;
+	mutex_lock(&hw_lock);
+	__assign_bit(i, &kvm_there, state == MODULE_STATE_COMING);
+	hook_update();
+	mutex_unlock(&hw_lock);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block module_nb = {
+	.notifier_call = on_module,
+};
+
+/* By sysfs's own set: the caller's mount namespace may show no sysfs. */
+static bool module_loaded(const char *name)
+{
+	struct kobject *kobj = kset_find_obj(THIS_MODULE->mkobj.kobj.kset,
+					     name);
+
+	kobject_put(kobj);
+	return kobj;
+}
+
+/* From here on KVM's coming and going is noticed; it may be there already. */
+static int watch_kvm(void)
+{
+	int i, r = register_module_notifier(&module_nb);
+
+	if (r)
+		return r;
+	mutex_lock(&hw_lock);
+	for (i = 0; i < ARRAY_SIZE(kvm_modules); i++)
+		if (module_loaded(kvm_modules[i]))
+			__set_bit(i, &kvm_there);
+	mutex_unlock(&hw_lock);
+	return 0;
 }
 
 /* Orderly reboot: other CPUs still run; VMX would block the INIT of reset. */
@@ -384,6 +434,9 @@ static int __init kiln_init(void)
 				      cpu_starting, cpu_stopping);
 	if (r)
 		goto err_clock;
+	r = watch_kvm();
+	if (r)
+		goto err_cpuhp;
 	register_reboot_notifier(&reboot_nb);
 	kiln_register_syscore(&power);
 	r = misc_register(&dev);
@@ -396,6 +449,8 @@ static int __init kiln_init(void)
 err_reboot:
 	kiln_unregister_syscore(&power);
 	unregister_reboot_notifier(&reboot_nb);
+	unregister_module_notifier(&module_nb);
+err_cpuhp:
 	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
 err_clock:
 	kiln_clock_exit();
@@ -414,6 +469,7 @@ static void __exit kiln_exit(void)
 	misc_deregister(&dev);
 	kiln_unregister_syscore(&power);
 	unregister_reboot_notifier(&reboot_nb);
+	unregister_module_notifier(&module_nb);
 	cpuhp_remove_state_nocalls(KILN_CPUHP_STARTING);
 	kiln_clock_exit();
 	kiln_mmu_exit();

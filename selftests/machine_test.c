@@ -124,6 +124,43 @@ TEST(vmx_that_another_holds_is_busy_and_its_owner_is_named)
 	system("rmmod kvm_intel 2>/dev/null; rmmod kvm_amd 2>/dev/null; rmmod kvm");
 }
 
+/* The kernel has room for one who leaves VMX when it crashes, and warns who finds that taken: lab/vm sees it. */
+TEST(kvm_comes_and_goes_while_a_guest_runs)
+{
+	struct vcpu *vcpu;
+
+	if (!device_is_kiln())
+		SKIP(return, "about kiln.ko");
+	vcpu = vm_create_one(0, counts_0);
+	vcpu_start(vcpu);
+	ASSERT_TRUE(moves_on(vcpu->vm, 0));
+	for (int round = 0; round < 2; round++) {
+		if (system("modprobe kvm-intel 2>/dev/null || modprobe kvm-amd 2>/dev/null"))
+			SKIP(return, "KVM cannot be loaded beside a VM here");
+		EXPECT_TRUE(moves_on(vcpu->vm, 0));
+		ASSERT_EQ(0, system("rmmod kvm_intel 2>/dev/null || rmmod kvm_amd"));
+		EXPECT_TRUE(moves_on(vcpu->vm, 0));
+	}
+	system("rmmod kvm");
+}
+
+TEST(vms_come_and_go_while_kvm_does)
+{
+	struct vm *before, *beside;
+
+	if (!device_is_kiln())
+		SKIP(return, "about kiln.ko");
+	before = vm_create(0);
+	if (system("modprobe kvm-intel 2>/dev/null || modprobe kvm-amd 2>/dev/null"))
+		SKIP(return, "KVM cannot be loaded beside a VM here");
+	vm_destroy(before);
+	beside = vm_create(0);
+	EXPECT_EQ(0, system("rmmod kvm_intel 2>/dev/null || rmmod kvm_amd"));
+	vm_destroy(beside);
+	vm_destroy(vm_create(0));
+	system("rmmod kvm");
+}
+
 static __guest void touches_everything(void)
 {
 	uint32_t r[4];
