@@ -48,6 +48,7 @@ struct kiln_hw *kiln_hw;
 static DEFINE_MUTEX(hw_lock);
 static int users;			/* VMs; under hw_lock */
 static bool want_on;			/* CPUs that come up enter VMX */
+static bool rebooting;			/* for good; under hw_lock */
 static unsigned long kvm_there;		/* by kvm_modules[]; under hw_lock */
 static bool hook_set;			/* our emergency callback is
 					 * registered; under hw_lock
@@ -174,7 +175,9 @@ int kiln_hw_get(void)
 
 	cpus_read_lock();
 	mutex_lock(&hw_lock);
-	if (!users)
+	if (rebooting)
+		r = -EBUSY;
+	else if (!users)
 		r = all_on();
 	if (!r)
 		users++;
@@ -241,11 +244,19 @@ static int watch_kvm(void)
 	return 0;
 }
 
-/* Orderly reboot: other CPUs still run; VMX would block the INIT of reset. */
+/*
+ * Orderly reboot: other CPUs still run; VMX would block the INIT of reset. So
+ * do processes: the machine ends a while later, and none of them is to switch
+ * VMX on again.
+ */
 static int on_reboot(struct notifier_block *nb, unsigned long action, void *data)
 {
-	WRITE_ONCE(want_on, false);
-	on_each_cpu(cpu_off, NULL, 1);
+	cpus_read_lock();
+	mutex_lock(&hw_lock);
+	rebooting = true;
+	all_off();
+	mutex_unlock(&hw_lock);
+	cpus_read_unlock();
 	return NOTIFY_OK;
 }
 

@@ -14,7 +14,7 @@
  * kiln_hw_get() - a VM comes: the first one enters VMX on every CPU
  *
  * Return: 0; -EBUSY where another hypervisor is in the way, -EIO, -EOPNOTSUPP
- * as logged.
+ * as logged; -EBUSY, not logged, once the machine is about to end.
  * Context: process; may sleep.
  */
 int kiln_hw_get(void);
