@@ -3,7 +3,7 @@
  * What the decoder makes of bytes. Each row of the tables is one form: mode,
  * bytes, and a line that describe() prints of the result:
  *
- *	[lock |rep |repne ]opcode/operand-size [rREG]
+ *	[lock |rep |repne ][operation.operands ]opcode/operand-size [rREG]
  *		[mSIZE seg:BASE+INDEX*SCALE+DISP aADDRESS-SIZE | rmREG]
  *		[iIMMEDIATE][ other| string-io]
  */
@@ -15,6 +15,7 @@
 
 #include "emulate.h"
 #include "emulate_test.h"
+#include "insn.h"
 
 #define REAL	EMU_MODE_REAL
 #define P16	EMU_MODE_PROT16
@@ -29,104 +30,109 @@ struct form {
 
 static const struct form forms[] = {
 	/* MOV */
-	{ L64, "88 02", "88/1 r0 m1 ds:r2 a8" },
-	{ L64, "89 02", "89/4 r0 m4 ds:r2 a8" },
-	{ L64, "66 89 02", "89/2 r0 m2 ds:r2 a8" },
-	{ L64, "48 89 02", "89/8 r0 m8 ds:r2 a8" },
-	{ L64, "66 48 89 02", "89/8 r0 m8 ds:r2 a8" },
-	{ L64, "8a 22", "8a/1 r4 m1 ds:r2 a8" },
-	{ L64, "40 8a 22", "8a/1 r4 m1 ds:r2 a8" },
-	{ L64, "8b 02", "8b/4 r0 m4 ds:r2 a8" },
-	{ L64, "8b c2", "8b/4 r0 rm2" },
+	{ L64, "88 02", "mov.mr 88/1 r0 m1 ds:r2 a8" },
+	{ L64, "89 02", "mov.mr 89/4 r0 m4 ds:r2 a8" },
+	{ L64, "66 89 02", "mov.mr 89/2 r0 m2 ds:r2 a8" },
+	{ L64, "48 89 02", "mov.mr 89/8 r0 m8 ds:r2 a8" },
+	{ L64, "66 48 89 02", "mov.mr 89/8 r0 m8 ds:r2 a8" },
+	{ L64, "8a 22", "mov.rm 8a/1 r4 m1 ds:r2 a8" },
+	{ L64, "40 8a 22", "mov.rm 8a/1 r4 m1 ds:r2 a8" },
+	{ L64, "8b 02", "mov.rm 8b/4 r0 m4 ds:r2 a8" },
+	{ L64, "8b c2", "mov.rm 8b/4 r0 rm2" },
 	{ L64, "a0 88 77 66 55 44 33 22 11",
-	  "a0/1 r0 m1 ds:+0x1122334455667788 a8" },
-	{ L64, "67 a1 44 33 22 91", "a1/4 r0 m4 ds:-0x6eddccbc a4" },
+	  "mov.rm a0/1 r0 m1 ds:+0x1122334455667788 a8" },
+	{ L64, "67 a1 44 33 22 91", "mov.rm a1/4 r0 m4 ds:-0x6eddccbc a4" },
 	{ L64, "48 a3 88 77 66 55 44 33 22 11",
-	  "a3/8 r0 m8 ds:+0x1122334455667788 a8" },
-	{ P32, "a2 44 33 22 11", "a2/1 r0 m1 ds:+0x11223344 a4" },
-	{ P32, "67 a3 22 11", "a3/4 r0 m4 ds:+0x1122 a2" },
-	{ REAL, "a1 22 11", "a1/2 r0 m2 ds:+0x1122 a2" },
-	{ REAL, "66 67 a1 44 33 22 11", "a1/4 r0 m4 ds:+0x11223344 a4" },
-	{ L64, "c6 02 80", "c6/1 r0 m1 ds:r2 a8 i-0x80" },
-	{ L64, "c7 02 44 33 22 11", "c7/4 r0 m4 ds:r2 a8 i+0x11223344" },
-	{ L64, "66 c7 02 22 11", "c7/2 r0 m2 ds:r2 a8 i+0x1122" },
-	{ L64, "48 c7 02 fe ff ff ff", "c7/8 r0 m8 ds:r2 a8 i-0x2" },
-	{ REAL, "c7 07 22 11", "c7/2 r0 m2 ds:r3 a2 i+0x1122" },
-	{ REAL, "66 c7 07 44 33 22 11", "c7/4 r0 m4 ds:r3 a2 i+0x11223344" },
-	{ L64, "0f c3 02", "0fc3/4 r0 m4 ds:r2 a8" },
-	{ L64, "4c 0f c3 02", "0fc3/8 r8 m8 ds:r2 a8" },
-	{ L64, "0f 38 f0 02", "0f38f0/4 r0 m4 ds:r2 a8" },
-	{ L64, "66 0f 38 f1 02", "0f38f1/2 r0 m2 ds:r2 a8" },
-	{ L64, "48 0f 38 f1 02", "0f38f1/8 r0 m8 ds:r2 a8" },
+	  "mov.mr a3/8 r0 m8 ds:+0x1122334455667788 a8" },
+	{ P32, "a2 44 33 22 11", "mov.mr a2/1 r0 m1 ds:+0x11223344 a4" },
+	{ P32, "67 a3 22 11", "mov.mr a3/4 r0 m4 ds:+0x1122 a2" },
+	{ REAL, "a1 22 11", "mov.rm a1/2 r0 m2 ds:+0x1122 a2" },
+	{ REAL, "66 67 a1 44 33 22 11", "mov.rm a1/4 r0 m4 ds:+0x11223344 a4" },
+	{ L64, "c6 02 80", "mov.mi c6/1 r0 m1 ds:r2 a8 i-0x80" },
+	{ L64, "c7 02 44 33 22 11", "mov.mi c7/4 r0 m4 ds:r2 a8 i+0x11223344" },
+	{ L64, "66 c7 02 22 11", "mov.mi c7/2 r0 m2 ds:r2 a8 i+0x1122" },
+	{ L64, "48 c7 02 fe ff ff ff", "mov.mi c7/8 r0 m8 ds:r2 a8 i-0x2" },
+	{ REAL, "c7 07 22 11", "mov.mi c7/2 r0 m2 ds:r3 a2 i+0x1122" },
+	{ REAL, "66 c7 07 44 33 22 11",
+	  "mov.mi c7/4 r0 m4 ds:r3 a2 i+0x11223344" },
+	{ L64, "0f c3 02", "mov.mr 0fc3/4 r0 m4 ds:r2 a8" },
+	{ L64, "4c 0f c3 02", "mov.mr 0fc3/8 r8 m8 ds:r2 a8" },
+	{ L64, "0f 38 f0 02", "movbe.rm 0f38f0/4 r0 m4 ds:r2 a8" },
+	{ L64, "66 0f 38 f1 02", "movbe.mr 0f38f1/2 r0 m2 ds:r2 a8" },
+	{ L64, "48 0f 38 f1 02", "movbe.mr 0f38f1/8 r0 m8 ds:r2 a8" },
 	/* MOVZX, MOVSX, MOVSXD */
-	{ L64, "0f b6 02", "0fb6/4 r0 m1 ds:r2 a8" },
-	{ L64, "66 0f b6 02", "0fb6/2 r0 m1 ds:r2 a8" },
-	{ L64, "48 0f b7 02", "0fb7/8 r0 m2 ds:r2 a8" },
-	{ L64, "0f be 02", "0fbe/4 r0 m1 ds:r2 a8" },
-	{ L64, "48 0f bf 02", "0fbf/8 r0 m2 ds:r2 a8" },
-	{ L64, "48 63 02", "63/8 r0 m4 ds:r2 a8" },
-	{ L64, "63 02", "63/4 r0 m4 ds:r2 a8" },
-	{ L64, "66 63 02", "63/2 r0 m2 ds:r2 a8" },
-	{ REAL, "0f b6 07", "0fb6/2 r0 m1 ds:r3 a2" },
+	{ L64, "0f b6 02", "movzx.rm 0fb6/4 r0 m1 ds:r2 a8" },
+	{ L64, "66 0f b6 02", "movzx.rm 0fb6/2 r0 m1 ds:r2 a8" },
+	{ L64, "48 0f b7 02", "movzx.rm 0fb7/8 r0 m2 ds:r2 a8" },
+	{ L64, "0f be 02", "movsx.rm 0fbe/4 r0 m1 ds:r2 a8" },
+	{ L64, "48 0f bf 02", "movsx.rm 0fbf/8 r0 m2 ds:r2 a8" },
+	{ L64, "48 63 02", "movsx.rm 63/8 r0 m4 ds:r2 a8" },
+	{ L64, "63 02", "movsx.rm 63/4 r0 m4 ds:r2 a8" },
+	{ L64, "66 63 02", "movsx.rm 63/2 r0 m2 ds:r2 a8" },
+	{ REAL, "0f b6 07", "movzx.rm 0fb6/2 r0 m1 ds:r3 a2" },
 	/* the ALU forms */
-	{ L64, "00 02", "00/1 r0 m1 ds:r2 a8" },
-	{ L64, "01 02", "01/4 r0 m4 ds:r2 a8" },
-	{ L64, "02 02", "02/1 r0 m1 ds:r2 a8" },
-	{ L64, "03 02", "03/4 r0 m4 ds:r2 a8" },
-	{ L64, "04 7f", "04/1 r0 rm0 i+0x7f" },
-	{ L64, "05 44 33 22 11", "05/4 r0 rm0 i+0x11223344" },
-	{ L64, "f0 09 02", "lock 09/4 r0 m4 ds:r2 a8" },
-	{ L64, "0b 02", "0b/4 r0 m4 ds:r2 a8" },
-	{ L64, "11 02", "11/4 r0 m4 ds:r2 a8" },
-	{ L64, "1a 02", "1a/1 r0 m1 ds:r2 a8" },
-	{ L64, "23 02", "23/4 r0 m4 ds:r2 a8" },
-	{ L64, "48 29 02", "29/8 r0 m8 ds:r2 a8" },
-	{ L64, "66 31 02", "31/2 r0 m2 ds:r2 a8" },
-	{ L64, "38 02", "38/1 r0 m1 ds:r2 a8" },
-	{ L64, "3b 02", "3b/4 r0 m4 ds:r2 a8" },
-	{ L64, "3d 44 33 22 11", "3d/4 r0 rm0 i+0x11223344" },
-	{ L64, "80 0a 80", "80/1 r1 m1 ds:r2 a8 i-0x80" },
-	{ L64, "81 22 44 33 22 91", "81/4 r4 m4 ds:r2 a8 i-0x6eddccbc" },
-	{ L64, "66 81 22 22 11", "81/2 r4 m2 ds:r2 a8 i+0x1122" },
-	{ L64, "48 81 22 44 33 22 91", "81/8 r4 m8 ds:r2 a8 i-0x6eddccbc" },
-	{ L64, "f0 83 0a ff", "lock 83/4 r1 m4 ds:r2 a8 i-0x1" },
-	{ P32, "82 0a 80", "82/1 r1 m1 ds:r2 a4 i-0x80" },
-	{ L64, "84 02", "84/1 r0 m1 ds:r2 a8" },
-	{ L64, "85 02", "85/4 r0 m4 ds:r2 a8" },
-	{ L64, "a8 01", "a8/1 r0 rm0 i+0x1" },
-	{ L64, "66 a9 22 11", "a9/2 r0 rm0 i+0x1122" },
-	{ L64, "f6 02 80", "f6/1 r0 m1 ds:r2 a8 i-0x80" },
-	{ L64, "f7 02 44 33 22 11", "f7/4 r0 m4 ds:r2 a8 i+0x11223344" },
-	{ L64, "f7 0a 44 33 22 11", "f7/4 r1 m4 ds:r2 a8 i+0x11223344" },
-	{ L64, "f7 12", "f7/4 r2 m4 ds:r2 a8" },
-	{ L64, "f0 f6 1a", "lock f6/1 r3 m1 ds:r2 a8" },
-	{ L64, "fe 02", "fe/1 r0 m1 ds:r2 a8" },
-	{ L64, "48 ff 0a", "ff/8 r1 m8 ds:r2 a8" },
+	{ L64, "00 02", "add.mr 00/1 r0 m1 ds:r2 a8" },
+	{ L64, "01 02", "add.mr 01/4 r0 m4 ds:r2 a8" },
+	{ L64, "02 02", "add.rm 02/1 r0 m1 ds:r2 a8" },
+	{ L64, "03 02", "add.rm 03/4 r0 m4 ds:r2 a8" },
+	{ L64, "04 7f", "add.mi 04/1 r0 rm0 i+0x7f" },
+	{ L64, "05 44 33 22 11", "add.mi 05/4 r0 rm0 i+0x11223344" },
+	{ L64, "f0 09 02", "lock or.mr 09/4 r0 m4 ds:r2 a8" },
+	{ L64, "0b 02", "or.rm 0b/4 r0 m4 ds:r2 a8" },
+	{ L64, "11 02", "adc.mr 11/4 r0 m4 ds:r2 a8" },
+	{ L64, "1a 02", "sbb.rm 1a/1 r0 m1 ds:r2 a8" },
+	{ L64, "23 02", "and.rm 23/4 r0 m4 ds:r2 a8" },
+	{ L64, "48 29 02", "sub.mr 29/8 r0 m8 ds:r2 a8" },
+	{ L64, "66 31 02", "xor.mr 31/2 r0 m2 ds:r2 a8" },
+	{ L64, "38 02", "cmp.mr 38/1 r0 m1 ds:r2 a8" },
+	{ L64, "3b 02", "cmp.rm 3b/4 r0 m4 ds:r2 a8" },
+	{ L64, "3d 44 33 22 11", "cmp.mi 3d/4 r0 rm0 i+0x11223344" },
+	{ L64, "80 0a 80", "or.mi 80/1 r1 m1 ds:r2 a8 i-0x80" },
+	{ L64, "81 22 44 33 22 91", "and.mi 81/4 r4 m4 ds:r2 a8 i-0x6eddccbc" },
+	{ L64, "66 81 22 22 11", "and.mi 81/2 r4 m2 ds:r2 a8 i+0x1122" },
+	{ L64, "48 81 22 44 33 22 91",
+	  "and.mi 81/8 r4 m8 ds:r2 a8 i-0x6eddccbc" },
+	{ L64, "f0 83 0a ff", "lock or.mi 83/4 r1 m4 ds:r2 a8 i-0x1" },
+	{ P32, "82 0a 80", "or.mi 82/1 r1 m1 ds:r2 a4 i-0x80" },
+	{ L64, "84 02", "test.mr 84/1 r0 m1 ds:r2 a8" },
+	{ L64, "85 02", "test.mr 85/4 r0 m4 ds:r2 a8" },
+	{ L64, "a8 01", "test.mi a8/1 r0 rm0 i+0x1" },
+	{ L64, "66 a9 22 11", "test.mi a9/2 r0 rm0 i+0x1122" },
+	{ L64, "f6 02 80", "test.mi f6/1 r0 m1 ds:r2 a8 i-0x80" },
+	{ L64, "f7 02 44 33 22 11",
+	  "test.mi f7/4 r0 m4 ds:r2 a8 i+0x11223344" },
+	{ L64, "f7 0a 44 33 22 11",
+	  "test.mi f7/4 r1 m4 ds:r2 a8 i+0x11223344" },
+	{ L64, "f7 12", "not.m f7/4 r2 m4 ds:r2 a8" },
+	{ L64, "f0 f6 1a", "lock neg.m f6/1 r3 m1 ds:r2 a8" },
+	{ L64, "fe 02", "inc.m fe/1 r0 m1 ds:r2 a8" },
+	{ L64, "48 ff 0a", "dec.m ff/8 r1 m8 ds:r2 a8" },
 	/* XCHG, XADD, CMPXCHG */
-	{ L64, "86 02", "86/1 r0 m1 ds:r2 a8" },
-	{ L64, "f0 87 02", "lock 87/4 r0 m4 ds:r2 a8" },
-	{ L64, "0f c0 02", "0fc0/1 r0 m1 ds:r2 a8" },
-	{ L64, "f0 0f c1 02", "lock 0fc1/4 r0 m4 ds:r2 a8" },
-	{ L64, "0f b0 0a", "0fb0/1 r1 m1 ds:r2 a8" },
-	{ L64, "f0 48 0f b1 0a", "lock 0fb1/8 r1 m8 ds:r2 a8" },
-	{ L64, "f0 0f c7 0a", "lock 0fc7/4 r1 m8 ds:r2 a8" },
+	{ L64, "86 02", "xchg.mr 86/1 r0 m1 ds:r2 a8" },
+	{ L64, "f0 87 02", "lock xchg.mr 87/4 r0 m4 ds:r2 a8" },
+	{ L64, "0f c0 02", "xadd.mr 0fc0/1 r0 m1 ds:r2 a8" },
+	{ L64, "f0 0f c1 02", "lock xadd.mr 0fc1/4 r0 m4 ds:r2 a8" },
+	{ L64, "0f b0 0a", "cmpxchg.mr 0fb0/1 r1 m1 ds:r2 a8" },
+	{ L64, "f0 48 0f b1 0a", "lock cmpxchg.mr 0fb1/8 r1 m8 ds:r2 a8" },
+	{ L64, "f0 0f c7 0a", "lock cmpxchg8b.m 0fc7/4 r1 m8 ds:r2 a8" },
 	/* bit tests */
-	{ L64, "0f a3 02", "0fa3/4 r0 m4 ds:r2 a8" },
-	{ L64, "f0 0f ab 02", "lock 0fab/4 r0 m4 ds:r2 a8" },
-	{ L64, "48 0f b3 02", "0fb3/8 r0 m8 ds:r2 a8" },
-	{ L64, "66 0f bb 02", "0fbb/2 r0 m2 ds:r2 a8" },
-	{ L64, "0f ba 22 05", "0fba/4 r4 m4 ds:r2 a8 i+0x5" },
-	{ L64, "f0 0f ba 2a 1f", "lock 0fba/4 r5 m4 ds:r2 a8 i+0x1f" },
-	{ L64, "0f ba 32 05", "0fba/4 r6 m4 ds:r2 a8 i+0x5" },
-	{ L64, "0f ba 3a 05", "0fba/4 r7 m4 ds:r2 a8 i+0x5" },
+	{ L64, "0f a3 02", "bt.mr 0fa3/4 r0 m4 ds:r2 a8" },
+	{ L64, "f0 0f ab 02", "lock bts.mr 0fab/4 r0 m4 ds:r2 a8" },
+	{ L64, "48 0f b3 02", "btr.mr 0fb3/8 r0 m8 ds:r2 a8" },
+	{ L64, "66 0f bb 02", "btc.mr 0fbb/2 r0 m2 ds:r2 a8" },
+	{ L64, "0f ba 22 05", "bt.mi 0fba/4 r4 m4 ds:r2 a8 i+0x5" },
+	{ L64, "f0 0f ba 2a 1f", "lock bts.mi 0fba/4 r5 m4 ds:r2 a8 i+0x1f" },
+	{ L64, "0f ba 32 05", "btr.mi 0fba/4 r6 m4 ds:r2 a8 i+0x5" },
+	{ L64, "0f ba 3a 05", "btc.mi 0fba/4 r7 m4 ds:r2 a8 i+0x5" },
 	/* strings */
-	{ L64, "a4", "a4/1 r0 rm0 ds a8" },
-	{ L64, "f3 48 a5", "rep a5/8 r0 rm0 ds a8" },
-	{ L64, "64 a5", "a5/4 r0 rm0 fs a8" },
-	{ L64, "f3 67 ab", "rep ab/4 r0 rm0 es a4" },
-	{ P32, "2e aa", "aa/1 r0 rm0 es a4" },
-	{ P32, "f2 ac", "repne ac/1 r0 rm0 ds a4" },
-	{ REAL, "26 ad", "ad/2 r0 rm0 es a2" },
+	{ L64, "a4", "movs.str a4/1 r0 rm0 ds a8" },
+	{ L64, "f3 48 a5", "rep movs.str a5/8 r0 rm0 ds a8" },
+	{ L64, "64 a5", "movs.str a5/4 r0 rm0 fs a8" },
+	{ L64, "66 a5", "movs.str a5/2 r0 rm0 ds a8" },
+	{ L64, "f3 67 ab", "rep stos.str ab/4 r0 rm0 es a4" },
+	{ P32, "2e aa", "stos.str aa/1 r0 rm0 es a4" },
+	{ P32, "f2 ac", "repne lods.str ac/1 r0 rm0 ds a4" },
+	{ REAL, "26 ad", "lods.str ad/2 r0 rm0 es a2" },
 	{ P32, "f3 6c", "rep 6c/1 r0 rm0 es a4 string-io" },
 	{ P32, "3e 6d", "6d/4 r0 rm0 es a4 string-io" },
 	{ REAL, "2e 6f", "6f/2 r0 rm0 cs a2 string-io" },
@@ -135,60 +141,61 @@ static const struct form forms[] = {
 
 static const struct form addresses[] = {
 	/* 64-bit: every special value of ModRM and SIB */
-	{ L64, "8b 00", "8b/4 r0 m4 ds:r0 a8" },
-	{ L64, "8b 04 24", "8b/4 r0 m4 ss:r4 a8" },
-	{ L64, "8b 05 10 00 00 00", "8b/4 r0 m4 ds:rip+0x10 a8" },
-	{ L64, "41 8b 05 f0 ff ff ff", "8b/4 r0 m4 ds:rip-0x10 a8" },
-	{ L64, "67 8b 05 10 00 00 00", "8b/4 r0 m4 ds:rip+0x10 a4" },
-	{ L64, "8b 45 00", "8b/4 r0 m4 ss:r5 a8" },
-	{ L64, "8b 45 80", "8b/4 r0 m4 ss:r5-0x80 a8" },
-	{ L64, "8b 85 44 33 22 91", "8b/4 r0 m4 ss:r5-0x6eddccbc a8" },
-	{ L64, "41 8b 45 10", "8b/4 r0 m4 ds:r13+0x10 a8" },
-	{ L64, "41 8b 04 24", "8b/4 r0 m4 ds:r12 a8" },
-	{ L64, "8b 44 24 08", "8b/4 r0 m4 ss:r4+0x8 a8" },
-	{ L64, "8b 84 24 00 01 00 00", "8b/4 r0 m4 ss:r4+0x100 a8" },
-	{ L64, "8b 04 25 44 33 22 11", "8b/4 r0 m4 ds:+0x11223344 a8" },
-	{ L64, "8b 04 25 00 00 e0 fe", "8b/4 r0 m4 ds:-0x1200000 a8" },
-	{ L64, "8b 04 8d 10 00 00 00", "8b/4 r0 m4 ds:+r1*4+0x10 a8" },
-	{ L64, "42 8b 04 25 10 00 00 00", "8b/4 r0 m4 ds:+r12*1+0x10 a8" },
-	{ L64, "41 8b 04 25 10 00 00 00", "8b/4 r0 m4 ds:+0x10 a8" },
-	{ L64, "8b 44 cd 08", "8b/4 r0 m4 ss:r5+r1*8+0x8 a8" },
-	{ L64, "43 8b 44 fd 08", "8b/4 r0 m4 ds:r13+r15*8+0x8 a8" },
-	{ L64, "4f 8b 3c 5f", "8b/8 r15 m8 ds:r15+r11*2 a8" },
-	{ L64, "67 8b 02", "8b/4 r0 m4 ds:r2 a4" },
+	{ L64, "8b 00", "mov.rm 8b/4 r0 m4 ds:r0 a8" },
+	{ L64, "8b 04 24", "mov.rm 8b/4 r0 m4 ss:r4 a8" },
+	{ L64, "8b 05 10 00 00 00", "mov.rm 8b/4 r0 m4 ds:rip+0x10 a8" },
+	{ L64, "41 8b 05 f0 ff ff ff", "mov.rm 8b/4 r0 m4 ds:rip-0x10 a8" },
+	{ L64, "67 8b 05 10 00 00 00", "mov.rm 8b/4 r0 m4 ds:rip+0x10 a4" },
+	{ L64, "8b 45 00", "mov.rm 8b/4 r0 m4 ss:r5 a8" },
+	{ L64, "8b 45 80", "mov.rm 8b/4 r0 m4 ss:r5-0x80 a8" },
+	{ L64, "8b 85 44 33 22 91", "mov.rm 8b/4 r0 m4 ss:r5-0x6eddccbc a8" },
+	{ L64, "41 8b 45 10", "mov.rm 8b/4 r0 m4 ds:r13+0x10 a8" },
+	{ L64, "41 8b 04 24", "mov.rm 8b/4 r0 m4 ds:r12 a8" },
+	{ L64, "8b 44 24 08", "mov.rm 8b/4 r0 m4 ss:r4+0x8 a8" },
+	{ L64, "8b 84 24 00 01 00 00", "mov.rm 8b/4 r0 m4 ss:r4+0x100 a8" },
+	{ L64, "8b 04 25 44 33 22 11", "mov.rm 8b/4 r0 m4 ds:+0x11223344 a8" },
+	{ L64, "8b 04 25 00 00 e0 fe", "mov.rm 8b/4 r0 m4 ds:-0x1200000 a8" },
+	{ L64, "8b 04 8d 10 00 00 00", "mov.rm 8b/4 r0 m4 ds:+r1*4+0x10 a8" },
+	{ L64, "42 8b 04 25 10 00 00 00",
+	  "mov.rm 8b/4 r0 m4 ds:+r12*1+0x10 a8" },
+	{ L64, "41 8b 04 25 10 00 00 00", "mov.rm 8b/4 r0 m4 ds:+0x10 a8" },
+	{ L64, "8b 44 cd 08", "mov.rm 8b/4 r0 m4 ss:r5+r1*8+0x8 a8" },
+	{ L64, "43 8b 44 fd 08", "mov.rm 8b/4 r0 m4 ds:r13+r15*8+0x8 a8" },
+	{ L64, "4f 8b 3c 5f", "mov.rm 8b/8 r15 m8 ds:r15+r11*2 a8" },
+	{ L64, "67 8b 02", "mov.rm 8b/4 r0 m4 ds:r2 a4" },
 	/* segments: in 64-bit mode only FS and GS count */
-	{ L64, "64 8b 00", "8b/4 r0 m4 fs:r0 a8" },
-	{ L64, "65 8b 04 25 10 00 00 00", "8b/4 r0 m4 gs:+0x10 a8" },
-	{ L64, "3e 8b 04 24", "8b/4 r0 m4 ss:r4 a8" },
-	{ L64, "64 2e 8b 00", "8b/4 r0 m4 fs:r0 a8" },
-	{ L64, "64 65 8b 00", "8b/4 r0 m4 gs:r0 a8" },
-	{ P32, "26 8b 00", "8b/4 r0 m4 es:r0 a4" },
-	{ P32, "2e 8b 00", "8b/4 r0 m4 cs:r0 a4" },
-	{ P32, "36 8b 00", "8b/4 r0 m4 ss:r0 a4" },
-	{ P32, "3e 8b 04 24", "8b/4 r0 m4 ds:r4 a4" },
-	{ P32, "64 2e 8b 00", "8b/4 r0 m4 cs:r0 a4" },
-	{ P32, "65 a1 10 00 00 00", "a1/4 r0 m4 gs:+0x10 a4" },
+	{ L64, "64 8b 00", "mov.rm 8b/4 r0 m4 fs:r0 a8" },
+	{ L64, "65 8b 04 25 10 00 00 00", "mov.rm 8b/4 r0 m4 gs:+0x10 a8" },
+	{ L64, "3e 8b 04 24", "mov.rm 8b/4 r0 m4 ss:r4 a8" },
+	{ L64, "64 2e 8b 00", "mov.rm 8b/4 r0 m4 fs:r0 a8" },
+	{ L64, "64 65 8b 00", "mov.rm 8b/4 r0 m4 gs:r0 a8" },
+	{ P32, "26 8b 00", "mov.rm 8b/4 r0 m4 es:r0 a4" },
+	{ P32, "2e 8b 00", "mov.rm 8b/4 r0 m4 cs:r0 a4" },
+	{ P32, "36 8b 00", "mov.rm 8b/4 r0 m4 ss:r0 a4" },
+	{ P32, "3e 8b 04 24", "mov.rm 8b/4 r0 m4 ds:r4 a4" },
+	{ P32, "64 2e 8b 00", "mov.rm 8b/4 r0 m4 cs:r0 a4" },
+	{ P32, "65 a1 10 00 00 00", "mov.rm a1/4 r0 m4 gs:+0x10 a4" },
 	/* 32-bit */
-	{ P32, "8b 05 44 33 22 11", "8b/4 r0 m4 ds:+0x11223344 a4" },
-	{ P32, "8b 04 24", "8b/4 r0 m4 ss:r4 a4" },
-	{ P32, "8b 44 8d fc", "8b/4 r0 m4 ss:r5+r1*4-0x4 a4" },
-	{ P32, "66 8b 02", "8b/2 r0 m2 ds:r2 a4" },
+	{ P32, "8b 05 44 33 22 11", "mov.rm 8b/4 r0 m4 ds:+0x11223344 a4" },
+	{ P32, "8b 04 24", "mov.rm 8b/4 r0 m4 ss:r4 a4" },
+	{ P32, "8b 44 8d fc", "mov.rm 8b/4 r0 m4 ss:r5+r1*4-0x4 a4" },
+	{ P32, "66 8b 02", "mov.rm 8b/2 r0 m2 ds:r2 a4" },
 	/* 16-bit: the eight rows, and the exception at mod 0, r/m 6 */
-	{ REAL, "8b 00", "8b/2 r0 m2 ds:r3+r6*1 a2" },
-	{ REAL, "8b 01", "8b/2 r0 m2 ds:r3+r7*1 a2" },
-	{ REAL, "8b 02", "8b/2 r0 m2 ss:r5+r6*1 a2" },
-	{ REAL, "8b 03", "8b/2 r0 m2 ss:r5+r7*1 a2" },
-	{ REAL, "8b 04", "8b/2 r0 m2 ds:r6 a2" },
-	{ REAL, "8b 05", "8b/2 r0 m2 ds:r7 a2" },
-	{ REAL, "8b 06 34 12", "8b/2 r0 m2 ds:+0x1234 a2" },
-	{ REAL, "8b 07", "8b/2 r0 m2 ds:r3 a2" },
-	{ REAL, "8b 46 fe", "8b/2 r0 m2 ss:r5-0x2 a2" },
-	{ REAL, "8b 86 34 12", "8b/2 r0 m2 ss:r5+0x1234 a2" },
-	{ REAL, "26 8b 46 fe", "8b/2 r0 m2 es:r5-0x2 a2" },
-	{ P16, "8b 40 7f", "8b/2 r0 m2 ds:r3+r6*1+0x7f a2" },
-	{ P32, "67 8b 06 34 12", "8b/4 r0 m4 ds:+0x1234 a2" },
-	{ REAL, "67 8b 04 24", "8b/2 r0 m2 ss:r4 a4" },
-	{ EMU_MODE_VM86, "8b 07", "8b/2 r0 m2 ds:r3 a2" },
+	{ REAL, "8b 00", "mov.rm 8b/2 r0 m2 ds:r3+r6*1 a2" },
+	{ REAL, "8b 01", "mov.rm 8b/2 r0 m2 ds:r3+r7*1 a2" },
+	{ REAL, "8b 02", "mov.rm 8b/2 r0 m2 ss:r5+r6*1 a2" },
+	{ REAL, "8b 03", "mov.rm 8b/2 r0 m2 ss:r5+r7*1 a2" },
+	{ REAL, "8b 04", "mov.rm 8b/2 r0 m2 ds:r6 a2" },
+	{ REAL, "8b 05", "mov.rm 8b/2 r0 m2 ds:r7 a2" },
+	{ REAL, "8b 06 34 12", "mov.rm 8b/2 r0 m2 ds:+0x1234 a2" },
+	{ REAL, "8b 07", "mov.rm 8b/2 r0 m2 ds:r3 a2" },
+	{ REAL, "8b 46 fe", "mov.rm 8b/2 r0 m2 ss:r5-0x2 a2" },
+	{ REAL, "8b 86 34 12", "mov.rm 8b/2 r0 m2 ss:r5+0x1234 a2" },
+	{ REAL, "26 8b 46 fe", "mov.rm 8b/2 r0 m2 es:r5-0x2 a2" },
+	{ P16, "8b 40 7f", "mov.rm 8b/2 r0 m2 ds:r3+r6*1+0x7f a2" },
+	{ P32, "67 8b 06 34 12", "mov.rm 8b/4 r0 m4 ds:+0x1234 a2" },
+	{ REAL, "67 8b 04 24", "mov.rm 8b/2 r0 m2 ss:r4 a4" },
+	{ EMU_MODE_VM86, "8b 07", "mov.rm 8b/2 r0 m2 ds:r3 a2" },
 };
 
 /* Instructions whose length a backend without next-RIP asks for. */
@@ -320,6 +327,33 @@ static bool is_string(const struct kiln_insn *insn)
 		 (insn->opcode & 0xfe) != 0xa8));
 }
 
+/* What to do between which operands; nothing where it is not carried out. */
+static void describe_op(struct text *text, const struct kiln_insn *insn)
+{
+	static const char *const ops[OP_NR] = {
+		[OP_UNKNOWN] = "unknown", [OP_OTHER] = "other",
+		[OP_STRIO] = "string-io", [OP_MOV] = "mov",
+		[OP_MOVZX] = "movzx", [OP_MOVSX] = "movsx",
+		[OP_MOVBE] = "movbe", [OP_ADD] = "add", [OP_OR] = "or",
+		[OP_ADC] = "adc", [OP_SBB] = "sbb", [OP_AND] = "and",
+		[OP_SUB] = "sub", [OP_XOR] = "xor", [OP_CMP] = "cmp",
+		[OP_TEST] = "test", [OP_NOT] = "not", [OP_NEG] = "neg",
+		[OP_INC] = "inc", [OP_DEC] = "dec", [OP_XCHG] = "xchg",
+		[OP_XADD] = "xadd", [OP_CMPXCHG] = "cmpxchg", [OP_BT] = "bt",
+		[OP_BTS] = "bts", [OP_BTR] = "btr", [OP_BTC] = "btc",
+		[OP_CMPXCHG8B] = "cmpxchg8b", [OP_MOVS] = "movs",
+		[OP_STOS] = "stos", [OP_LODS] = "lods",
+	};
+	static const char *const forms[] = {
+		[FORM_NONE] = "none", [FORM_MR] = "mr", [FORM_RM] = "rm",
+		[FORM_MI] = "mi", [FORM_M] = "m", [FORM_STRING] = "str",
+	};
+
+	if (insn->kind == EMU_KIND_EXEC && insn->op < OP_NR &&
+	    insn->form < ARRAY_SIZE(forms))
+		add(text, "%s.%s ", ops[insn->op], forms[insn->form]);
+}
+
 static void describe(struct text *text, const struct kiln_insn *insn)
 {
 	static const char *const maps[] = { "", "0f", "0f38" };
@@ -332,6 +366,7 @@ static void describe(struct text *text, const struct kiln_insn *insn)
 		add(text, "rep ");
 	if (insn->prefixes & EMU_PREFIX_REPNE)
 		add(text, "repne ");
+	describe_op(text, insn);
 	add(text, "%s%02x/%u", maps[insn->map], insn->opcode, insn->size);
 	if (insn->has_modrm || insn->kind != EMU_KIND_OTHER)
 		add(text, " r%u", insn->reg);
@@ -385,28 +420,41 @@ static void each_intercepted_instruction_has_a_length(struct kunit *test)
 		expect_form(test, &intercepted[i]);
 }
 
+static void expect_alu(struct kunit *test, const u8 *bytes, unsigned int op,
+		       unsigned int form)
+{
+	struct kiln_insn insn;
+
+	KUNIT_EXPECT_EQ_MSG(test, emulate_decode(&insn, bytes, 15, L64), 0,
+			    "%02x %02x", bytes[0], bytes[1]);
+	KUNIT_EXPECT_EQ(test, insn.kind, EMU_KIND_EXEC);
+	KUNIT_EXPECT_EQ_MSG(test, insn.op, OP_ADD + op, "%02x %02x", bytes[0],
+			    bytes[1]);
+	KUNIT_EXPECT_EQ_MSG(test, insn.form, form, "%02x %02x", bytes[0],
+			    bytes[1]);
+	KUNIT_EXPECT_EQ_MSG(test, insn.size, bytes[0] & 1 ? 4 : 1,
+			    "%02x %02x", bytes[0], bytes[1]);
+}
+
 /* The six ALU forms of eight operations and the group-1 rows, by formula. */
 static void alu_rows_are_complete(struct kunit *test)
 {
+	static const u8 forms[] = {
+		FORM_MR, FORM_MR, FORM_RM, FORM_RM, FORM_MI, FORM_MI,
+	};
 	static const u8 group[] = { 0x80, 0x81, 0x83 };
-	struct kiln_insn insn;
 	unsigned int op, form, i;
 	u8 bytes[15] = { 0 };
 
 	for (op = 0; op < 8; op++) {
 		for (form = 0; form < 6; form++) {
 			bytes[0] = op << 3 | form;
-			KUNIT_EXPECT_EQ_MSG(test, emulate_decode(&insn, bytes,
-								 15, L64),
-					    0, "%02x", bytes[0]);
-			KUNIT_EXPECT_EQ(test, insn.kind, EMU_KIND_EXEC);
+			expect_alu(test, bytes, op, forms[form]);
 		}
 		for (i = 0; i < ARRAY_SIZE(group); i++) {
 			bytes[0] = group[i];
 			bytes[1] = op << 3;
-			KUNIT_EXPECT_EQ_MSG(test, emulate_decode(&insn, bytes,
-								 15, L64),
-					    0, "%02x %02x", bytes[0], bytes[1]);
+			expect_alu(test, bytes, op, FORM_MI);
 		}
 		bytes[1] = 0;
 	}
@@ -543,7 +591,7 @@ static void prefixes_come_in_any_order(struct kunit *test)
 							       L64), 0);
 				describe(&text, &insn);
 				KUNIT_EXPECT_STREQ_MSG(test, text.buf,
-						       "lock 01/8 r0 m8 fs:r2 a4",
+						       "lock add.mr 01/8 r0 m8 fs:r2 a4",
 						       "order %u%u%u%u", a, b, c, d);
 			}
 }
@@ -551,11 +599,11 @@ static void prefixes_come_in_any_order(struct kunit *test)
 static void last_of_a_prefix_group_wins(struct kunit *test)
 {
 	static const struct form rows[] = {
-		{ L64, "f2 f3 a4", "rep a4/1 r0 rm0 ds a8" },
-		{ L64, "f3 f2 a4", "repne a4/1 r0 rm0 ds a8" },
-		{ L64, "66 66 89 02", "89/2 r0 m2 ds:r2 a8" },
-		{ L64, "67 67 89 02", "89/4 r0 m4 ds:r2 a4" },
-		{ P32, "26 64 36 89 02", "89/4 r0 m4 ss:r2 a4" },
+		{ L64, "f2 f3 a4", "rep movs.str a4/1 r0 rm0 ds a8" },
+		{ L64, "f3 f2 a4", "repne movs.str a4/1 r0 rm0 ds a8" },
+		{ L64, "66 66 89 02", "mov.mr 89/2 r0 m2 ds:r2 a8" },
+		{ L64, "67 67 89 02", "mov.mr 89/4 r0 m4 ds:r2 a4" },
+		{ P32, "26 64 36 89 02", "mov.mr 89/4 r0 m4 ss:r2 a4" },
 	};
 	unsigned int i;
 
@@ -566,10 +614,10 @@ static void last_of_a_prefix_group_wins(struct kunit *test)
 static void rex_counts_only_before_the_opcode(struct kunit *test)
 {
 	static const struct form rows[] = {
-		{ L64, "48 66 89 02", "89/2 r0 m2 ds:r2 a8" },
-		{ L64, "4c 3e 89 02", "89/4 r0 m4 ds:r2 a8" },
-		{ L64, "48 44 89 02", "89/4 r8 m4 ds:r2 a8" },
-		{ L64, "4f 40 89 02", "89/4 r0 m4 ds:r2 a8" },
+		{ L64, "48 66 89 02", "mov.mr 89/2 r0 m2 ds:r2 a8" },
+		{ L64, "4c 3e 89 02", "mov.mr 89/4 r0 m4 ds:r2 a8" },
+		{ L64, "48 44 89 02", "mov.mr 89/4 r8 m4 ds:r2 a8" },
+		{ L64, "4f 40 89 02", "mov.mr 89/4 r0 m4 ds:r2 a8" },
 	};
 	struct kiln_insn insn;
 	unsigned int i;
