@@ -431,6 +431,81 @@ RULE(other_control_registers_do_not_exist,
 	guest_expect(UD_VECTOR, guest_catch(".byte 0x0f, 0x22, 0xe8", ));	/* mov %rax, %cr5 */
 )
 
+/* ---- Ring 3 ---- */
+
+#define CR4_UMIP	(1UL << 11)
+#define GDT		0x7000UL
+#define TSS		0x9000UL
+#define SEL_USER_CODE	0x33
+#define SEL_USER_DATA	0x3b
+#define USER_STACK	(VM_FREE + 0x10000)
+#define KERNEL_STACK	(VM_FREE + 0x20000)
+
+/* Go to a function at CPL 3, with I/O privilege so that it can report. */
+#define ENTER_RING_3(function)								\
+	asm volatile("pushq %0; pushq %1; pushq $0x3002; pushq %2; pushq %3; iretq"	\
+		     : : "i"(SEL_USER_DATA), "r"(USER_STACK - 8), "i"(SEL_USER_CODE), "r"(function) : "memory")
+
+static struct vcpu *create_with_ring_3(void (*entry)(void))
+{
+	struct vcpu *vcpu = vm_create_one(0, entry);
+	uint64_t *gdt = (uint64_t *)(vcpu->vm->ram + GDT), stack = KERNEL_STACK;
+
+	gdt[SEL_USER_CODE / 8] = 0x00affb000000ffffULL;
+	gdt[SEL_USER_DATA / 8] = 0x00cff3000000ffffULL;
+	memcpy(vcpu->vm->ram + TSS + 4, &stack, sizeof(stack));
+	return vcpu;
+}
+
+/* What tells where the kernel has its tables, and what it has in CR0. */
+#define EACH_UMIP_INSTRUCTION(vector) do {						\
+	uint8_t table[16];								\
+	uint64_t v = 0;									\
+											\
+	guest_expect(vector, guest_catch("sgdt (%1)", , "r"(table)));			\
+	guest_expect(vector, guest_catch("sidt (%1)", , "r"(table)));			\
+	guest_expect(vector, guest_catch("sldt %1", ARGS(, "+a"(v))));			\
+	guest_expect(vector, guest_catch("str %1", ARGS(, "+a"(v))));			\
+	guest_expect(vector, guest_catch("smsw %1", ARGS(, "+a"(v))));			\
+} while (0)
+
+static __guest void reads_tables_in_ring_3(void)
+{
+	EACH_UMIP_INSTRUCTION(NO_TRAP);
+	guest_done();
+}
+
+static __guest void is_refused_tables_in_ring_3(void)
+{
+	EACH_UMIP_INSTRUCTION(GP_VECTOR);
+	guest_expect(0, guest_error_code);
+	guest_done();
+}
+
+static __guest void without_umip(void)
+{
+	ENTER_RING_3(reads_tables_in_ring_3);
+}
+
+static __guest void with_umip(void)
+{
+	write_cr4(read_cr4() | CR4_UMIP);
+	EACH_UMIP_INSTRUCTION(NO_TRAP);
+	ENTER_RING_3(is_refused_tables_in_ring_3);
+}
+
+TEST(ring_3_reads_the_kernels_tables_without_umip)
+{
+	ASSERT_DONE(create_with_ring_3(without_umip));
+}
+
+TEST(umip_refuses_them_to_ring_3)
+{
+	if (!device_cpuid_has(7, 2, 2))
+		SKIP(return, "the guest's CPUID has no 7 bit 2");
+	ASSERT_DONE(create_with_ring_3(with_umip));
+}
+
 /* ---- Debug registers ---- */
 
 RULE(debug_registers_hold_what_was_written,

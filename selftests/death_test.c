@@ -222,6 +222,9 @@ TEST_F(death, memory_that_is_not_there_says_where)
 	add_unbacked_slot(self->vcpu->vm);
 	DIE_OF(touches_unbacked_memory, KILN_DEATH_MEMORY);
 	EXPECT_EQ(0x40000000, self->death.gpa);
+	/* An EPT violation, a nested page fault; bit 1 is that of a write in both. */
+	EXPECT_EQ(host_cpu_is_intel() ? 48 : 0x400, self->death.exit_reason);
+	EXPECT_EQ(2, self->death.qualification & 2);
 }
 
 TEST_F(death, the_cause_outlives_a_resurrection)

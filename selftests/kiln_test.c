@@ -4,11 +4,14 @@
  * its counters. On another device every test skips.
  */
 #define _GNU_SOURCE
+#include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "guest.h"
 #include "kiln.h"
+#include "machine.h"
 #include "vm.h"
 
 #define MAX_COUNTERS 256
@@ -136,6 +139,97 @@ TEST_F(kiln, a_vms_counters_add_up_its_vcpus)
 	ASSERT_DONE(second);
 	ASSERT_IOCTL(0, self->vcpu->vm->fd, KILN_GET_COUNTERS, &self->c);
 	EXPECT_EQ(20, counter(&self->c, "cpuid"));
+}
+
+#define HUGE_GPA	0x10000000UL
+#define HUGE_SIZE	(2UL << 20)
+#define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
+
+static __guest void touches_a_huge_page(void)
+{
+	*(volatile uint32_t *)(HUGE_GPA + 0x12345678 % HUGE_SIZE) = 1;
+	guest_done();
+}
+
+TEST_F(kiln, a_huge_page_is_one_mapping)
+{
+	void *mem;
+
+	if (!write_file(HUGE_PAGES, "1"))
+		SKIP(return, "no hugetlbfs in this kernel, or not root");
+	mem = mmap(NULL, HUGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	write_file(HUGE_PAGES, "0");
+	if (mem == MAP_FAILED)
+		SKIP(return, "no huge page is free");
+	ASSERT_EQ(0, vm_set_slot(self->vcpu->vm, 1, 0, HUGE_GPA, HUGE_SIZE, mem));
+	vcpu_long_mode(self->vcpu, touches_a_huge_page);
+	ASSERT_DONE(self->vcpu);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(1, counter(&self->c, "mapped_2m"));
+	EXPECT_LE(1, counter(&self->c, "mapped_4k"));		/* its code */
+	EXPECT_EQ(0, counter(&self->c, "mapped_1g"));
+}
+
+/* A word in a line of /proc/cpuinfo that begins with this. */
+static bool cpuinfo_has(const char *begins, const char *word)
+{
+	FILE *f = fopen("/proc/cpuinfo", "r");
+	char line[8192], *at = NULL;
+
+	while (f && !at && fgets(line, sizeof(line), f))
+		if (!strncmp(line, begins, strlen(begins)))
+			for (at = strtok(line, " \t\n"); at && strcmp(at, word); )
+				at = strtok(NULL, " \t\n");
+	if (f)
+		fclose(f);
+	return at;
+}
+
+static __guest void pauses_for_long(void)
+{
+	for (int i = 0; i < 200000; i++)
+		pause_cpu();
+	guest_done();
+}
+
+TEST_F(kiln, pauses_in_a_loop_exit_where_the_cpu_counts_them)
+{
+	if (!cpuinfo_has("vmx flags", "ple") && !cpuinfo_has("flags", "pausefilter"))
+		SKIP(return, "this CPU does not exit for PAUSE in a loop");
+	vcpu_long_mode(self->vcpu, pauses_for_long);
+	ASSERT_DONE(self->vcpu);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_LE(1, counter(&self->c, "pause"));
+}
+
+#define TIMER_VECTOR	0x61
+
+/* Long enough for the guest to be there when it is time, and without anything in its loop that exits. */
+static __guest void waits_for_its_timer(void)
+{
+	apic_enable();
+	guest_handlers[TIMER_VECTOR] = count_trap_eoi;
+	apic_write(APIC_LVT_TIMER, TIMER_VECTOR);
+	apic_write(APIC_TIMER_DIV, 0xb);
+	sti();
+	apic_write(APIC_TIMER_INIT, 10000000);
+	while (!guest_count[TIMER_VECTOR])
+		;
+	guest_done();
+}
+
+TEST_F(kiln, the_preemption_timer_is_the_apics_where_there_is_one)
+{
+	if (host_cpu_is_intel() && !cpuinfo_has("vmx flags", "preemption_timer"))
+		SKIP(return, "this CPU has no VMX-preemption timer");
+	vcpu_long_mode(self->vcpu, waits_for_its_timer);
+	ASSERT_DONE(self->vcpu);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	if (host_cpu_is_intel()) {
+		EXPECT_LE(1, counter(&self->c, "preemption_timer"));
+	} else {
+		EXPECT_EQ(0, counter(&self->c, "preemption_timer"));
+	}
 }
 
 TEST_F(kiln, unknown_calls_of_its_own_type_are_refused)
