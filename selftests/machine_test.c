@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -133,29 +132,36 @@ TEST(vmx_that_another_holds_is_busy_and_its_owner_is_named)
 	system("rmmod kvm_intel 2>/dev/null; rmmod kvm_amd 2>/dev/null; rmmod kvm");
 }
 
+static __guest void counts_up(void)
+{
+	for (uint64_t i = 1;; i++)
+		guest_sync(i);
+}
+
+static int load_kvm(void)
+{
+	return system(host_cpu_is_intel() ? "modprobe kvm-intel 2>/dev/null" : "modprobe kvm-amd 2>/dev/null");
+}
+
+static int unload_kvm(void)
+{
+	return module_unload(host_cpu_is_intel() ? "kvm_intel" : "kvm_amd");
+}
+
 /* The kernel has room for one who leaves VMX when it crashes, and warns who finds that taken: lab/vm sees it. */
 TEST(kvm_comes_and_goes_while_a_guest_runs)
 {
 	struct vcpu *vcpu;
-	sigset_t child;
 
 	if (!device_is_kiln())
 		SKIP(return, "about kiln.ko");
-	/* That of system()'s is nothing to the vCPU's thread, which inherits this. */
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &child, NULL);
-	vcpu = vm_create_one(0, counts_0);
-	vcpu_start(vcpu);
-	ASSERT_TRUE(moves_on(vcpu->vm, 0));
-	for (int round = 0; round < 2; round++) {
-		if (system("modprobe kvm-intel 2>/dev/null || modprobe kvm-amd 2>/dev/null"))
-			SKIP(return, "KVM cannot be loaded beside a VM here");
-		EXPECT_TRUE(moves_on(vcpu->vm, 0));
-		ASSERT_EQ(0, system("rmmod kvm_intel 2>/dev/null || rmmod kvm_amd"));
-		EXPECT_TRUE(moves_on(vcpu->vm, 0));
-	}
-	system("rmmod kvm");
+	vcpu = vm_create_one(0, counts_up);
+	ASSERT_OUTCOME("sync 1", vcpu);
+	if (load_kvm())
+		SKIP(return, "KVM cannot be loaded beside a VM here");
+	EXPECT_STREQ("sync 2", vcpu_outcome(vcpu));
+	ASSERT_EQ(0, unload_kvm());
+	EXPECT_STREQ("sync 3", vcpu_outcome(vcpu));
 }
 
 TEST(vms_come_and_go_while_kvm_does)
@@ -165,11 +171,11 @@ TEST(vms_come_and_go_while_kvm_does)
 	if (!device_is_kiln())
 		SKIP(return, "about kiln.ko");
 	before = vm_create(0);
-	if (system("modprobe kvm-intel 2>/dev/null || modprobe kvm-amd 2>/dev/null"))
+	if (load_kvm())
 		SKIP(return, "KVM cannot be loaded beside a VM here");
 	vm_destroy(before);
 	beside = vm_create(0);
-	EXPECT_EQ(0, system("rmmod kvm_intel 2>/dev/null || rmmod kvm_amd"));
+	EXPECT_EQ(0, unload_kvm());
 	vm_destroy(beside);
 	vm_destroy(vm_create(0));
 	system("rmmod kvm");
