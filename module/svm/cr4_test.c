@@ -62,8 +62,8 @@ static struct kunit_case state_cases[] = {
 	{}
 };
 
-struct kunit_suite svm_state_suite = {
-	.name = "kiln_svm_state",
+struct kunit_suite svm_cr4_suite = {
+	.name = "kiln_svm_cr4",
 	.init = state_init,
 	.test_cases = state_cases,
 };
