@@ -359,18 +359,16 @@ static void load_guest_xsave(struct kiln_vcpu *vcpu)
 /*
  * XSETBV is intercepted. TCG does not do that: what it let the guest write is
  * taken over if the guest may have it, and undone if not. With XCR0 out of our
- * hands the guest may have loaded PKRU, too.
+ * hands the guest may have loaded PKRU meanwhile, whatever XCR0 is by now.
  */
 static void load_host_xsave(struct kiln_vcpu *vcpu, u32 pkru)
 {
 	u64 now = xgetbv(XCR_XFEATURE_ENABLED_MASK);
 
-	if (unlikely(now != vcpu->xcr0)) {
-		if (now & XFEATURE_MASK_PKRU &&
-		    boot_cpu_has(X86_FEATURE_OSPKE))
-			wrpkru(pkru);
+	if (unlikely(now != vcpu->xcr0))
 		kiln_xcr_set(vcpu, 0, now);
-	}
+	if (boot_cpu_has(X86_FEATURE_OSPKE) && unlikely(rdpkru() != pkru))
+		wrpkru(pkru);
 	if (now != kiln_host_xcr0)
 		xsetbv(XCR_XFEATURE_ENABLED_MASK, kiln_host_xcr0);
 	if (svm_hw.has_xsaves && vcpu->xss != kiln_host_xss)
