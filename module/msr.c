@@ -9,6 +9,7 @@
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/kvm_para.h>
+#include <linux/nospec.h>
 #include <linux/sched/stat.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -241,7 +242,8 @@ static int set_pat(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 
 /*
  * MTRRs are kept for the guest to read back. They have no effect: second-stage
- * tables make RAM write-back and everything else uncached.
+ * tables make RAM write-back and everything else uncached. The processor may
+ * guess that an MSR is one of these: its number is masked where it is an index.
  */
 #define NR_VAR_MTRRS		8
 #define MTRR_VAR		0x200
@@ -256,11 +258,22 @@ static int set_pat(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 
 static u64 *mtrr_fixed(struct kiln_vcpu *vcpu, u32 index)
 {
+	u32 n = 0;
+
 	if (index >= MTRR_4K)
-		return &vcpu->mtrr_fixed[3 + index - MTRR_4K];
-	if (index >= MTRR_16K)
-		return &vcpu->mtrr_fixed[1 + index - MTRR_16K];
-	return &vcpu->mtrr_fixed[0];
+		n = 3 + index - MTRR_4K;
+	else if (index >= MTRR_16K)
+		n = 1 + index - MTRR_16K;
+	n = array_index_nospec(n, ARRAY_SIZE(vcpu->mtrr_fixed));
+	return &vcpu->mtrr_fixed[n];
+}
+
+static u64 *mtrr_var(struct kiln_vcpu *vcpu, u32 index)
+{
+	u32 n = array_index_nospec(index - MTRR_VAR,
+				   ARRAY_SIZE(vcpu->mtrr_var));
+
+	return &vcpu->mtrr_var[n];
 }
 
 static int get_mtrr_fixed(struct kiln_vcpu *vcpu, u32 index, u64 *val, bool host)
@@ -279,7 +292,7 @@ static int set_mtrr_fixed(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 
 static int get_mtrr_var(struct kiln_vcpu *vcpu, u32 index, u64 *val, bool host)
 {
-	*val = vcpu->mtrr_var[index - MTRR_VAR];
+	*val = *mtrr_var(vcpu, index);
 	return 0;
 }
 
@@ -292,7 +305,7 @@ static int set_mtrr_var(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 	/* Mask: V is bit 11. Base: the type is in bits 7:0. */
 	if (mask ? val & 0x7ff : val & 0xf00 || !mtrr_type_valid(val))
 		return 1;
-	vcpu->mtrr_var[index - MTRR_VAR] = val;
+	*mtrr_var(vcpu, index) = val;
 	return 0;
 }
 
@@ -325,9 +338,17 @@ static int set_mcg_ctl(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 
 enum { MCI_CTL, MCI_STATUS, MCI_ADDR, MCI_MISC };
 
+static u64 *mci(struct kiln_vcpu *vcpu, u32 index)
+{
+	u32 n = array_index_nospec(index - MSR_IA32_MC0_CTL,
+				   4 * KILN_MCE_BANKS);
+
+	return &vcpu->mce_banks[n];
+}
+
 static int get_mci(struct kiln_vcpu *vcpu, u32 index, u64 *val, bool host)
 {
-	*val = vcpu->mce_banks[index - MSR_IA32_MC0_CTL];
+	*val = *mci(vcpu, index);
 	return 0;
 }
 
@@ -337,9 +358,7 @@ static int get_mci(struct kiln_vcpu *vcpu, u32 index, u64 *val, bool host)
  */
 static int set_mci(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 {
-	u32 n = index - MSR_IA32_MC0_CTL;
-
-	switch (n % 4) {
+	switch ((index - MSR_IA32_MC0_CTL) % 4) {
 	case MCI_CTL:
 		if (val && (val | BIT(10) | BIT(0)) != ~0ULL)
 			return 1;
@@ -349,7 +368,7 @@ static int set_mci(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 			return 1;
 		break;
 	}
-	vcpu->mce_banks[n] = val;
+	*mci(vcpu, index) = val;
 	return 0;
 }
 

@@ -194,6 +194,7 @@ static bool ioapic_write_window(struct kiln_ioapic *ioapic, u32 val)
 		ioapic->id = val & IOAPIC_ID_BITS;
 	if (reg < IOREDTBL || pin >= IOAPIC_NR_PINS)
 		return false;
+	pin = array_index_nospec(pin, IOAPIC_NR_PINS);
 	entry = ioapic->redir[pin];
 	if (reg & 1)
 		entry = (u64)val << 32 | (u32)entry;
@@ -216,6 +217,7 @@ static u32 ioapic_read_window(struct kiln_ioapic *ioapic)
 	}
 	if (reg < IOREDTBL || pin >= IOAPIC_NR_PINS)
 		return 0;
+	pin = array_index_nospec(pin, IOAPIC_NR_PINS);
 	return ioapic->redir[pin] >> (reg & 1 ? 32 : 0);
 }
 

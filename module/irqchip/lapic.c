@@ -420,7 +420,7 @@ static const struct lapic_reg_desc *lapic_reg_desc(u32 offset, u8 access)
 
 	if (offset >= LAPIC_NR_REGS << 4)
 		return NULL;
-	desc = &lapic_regs[offset >> 4];
+	desc = &lapic_regs[array_index_nospec(offset >> 4, LAPIC_NR_REGS)];
 	return desc->access & access ? desc : NULL;
 }
 
@@ -516,9 +516,10 @@ void lapic_write_trap(struct kiln_vcpu *vcpu, u32 offset)
 
 KILN_EXPORT_FOR_KUNIT(lapic_write_trap);
 
+/* The guest's number may get here by a guess of the processor's. */
 static u32 x2apic_offset(u32 msr)
 {
-	return (msr - APIC_BASE_MSR) << 4;
+	return array_index_nospec(msr - APIC_BASE_MSR, X2APIC_NR_MSRS) << 4;
 }
 
 /* The current count is computed; what cannot be read must fault. */

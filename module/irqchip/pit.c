@@ -286,6 +286,7 @@ static void pit_write_control(struct kiln_pit *pit, u8 val)
 		pit_read_back(pit, val);
 		return;
 	}
+	n = array_index_nospec(n, PIT_NR_CHANNELS);
 	ch = &pit->channel[n];
 	if (!((val >> CW_RW) & PIT_RW_BOTH)) {
 		pit_latch_count(ch, ktime_get_ns());
@@ -380,14 +381,17 @@ int pit_bus_read(struct kiln_bus_dev *dev, struct kiln_vcpu *vcpu, u64 addr,
 	struct kiln_pit *pit = container_of(dev, struct kiln_pit, dev);
 	unsigned long flags;
 	u8 data = 0;	/* the control word cannot be read */
+	int n;
 
 	if (len != 1)
 		return -EOPNOTSUPP;
 	spin_lock_irqsave(&pit->lock, flags);
-	if (addr == PORT_SPEAKER)
+	if (addr == PORT_SPEAKER) {
 		data = pit_read_speaker(pit);
-	else if (addr - PORT_PIT < PIT_NR_CHANNELS)
-		data = pit_read_count(&pit->channel[addr - PORT_PIT]);
+	} else if (addr - PORT_PIT < PIT_NR_CHANNELS) {
+		n = array_index_nospec(addr - PORT_PIT, PIT_NR_CHANNELS);
+		data = pit_read_count(&pit->channel[n]);
+	}
 	spin_unlock_irqrestore(&pit->lock, flags);
 	*(u8 *)val = data;
 	return 0;
@@ -408,7 +412,8 @@ int pit_bus_write(struct kiln_bus_dev *dev, struct kiln_vcpu *vcpu, u64 addr,
 	else if (addr - PORT_PIT == PORT_CONTROL)
 		pit_write_control(pit, data);
 	else
-		pit_write_count(pit, addr - PORT_PIT, data);
+		pit_write_count(pit, array_index_nospec(addr - PORT_PIT,
+							PIT_NR_CHANNELS), data);
 	spin_unlock_irqrestore(&pit->lock, flags);
 	return 0;
 }

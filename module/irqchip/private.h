@@ -19,6 +19,7 @@
 #include <linux/bitops.h>
 #include <linux/eventfd.h>
 #include <linux/kvm.h>
+#include <linux/nospec.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -34,6 +35,7 @@
 /* ------------------------------------------------------------- local APIC */
 
 #define LAPIC_NR_REGS		64	/* 16 bytes apart */
+#define X2APIC_NR_MSRS		256	/* a page of registers */
 #define LAPIC_NR_VECTORS	256
 #define LAPIC_FIRST_VECTOR	16	/* lower ones are illegal (§10.5.2) */
 #define LAPIC_LVT_TSCDEADLINE	BIT(18)

@@ -17,6 +17,7 @@
 #include <linux/bitops.h>
 #include <linux/interval_tree.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/rcupdate.h>
 
 #include "mmu.h"
@@ -184,9 +185,15 @@ static inline void kiln_slot_wrote(const struct kiln_slot *slot, u64 gpa,
 		kiln_slot_mark(slot, gfn);
 }
 
+/*
+ * @gfn is in @slot; a processor that guesses so shall not go by the guest's
+ * number to any address of the host.
+ */
 static inline unsigned long kiln_slot_hva(const struct kiln_slot *slot, u64 gfn)
 {
-	return slot->base + ((gfn - slot->gfn) << PAGE_SHIFT);
+	u64 n = array_index_nospec(gfn - slot->gfn, slot->npages);
+
+	return slot->base + (n << PAGE_SHIFT);
 }
 
 /*
