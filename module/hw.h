@@ -71,7 +71,7 @@ enum kiln_refresh {
  * @has_apicv: hardware can deliver interrupts from the local APIC's register
  *	page; set by @setup. lapic->hw_vid says whether it does for a vCPU.
  * @has_xsaves: guests may use XSAVES/XRSTORS; set by @setup
- * @has_tsc_scaling: @set_tsc honours a ratio; set by @setup
+ * @has_tsc_scaling: KILN_REFRESH_TSC honours a ratio; set by @setup
  * @has_rdtscp: guests may use RDTSCP and RDPID, IA32_TSC_AUX is kept for
  *	them; set by @setup
  * @has_invpcid: guests may use INVPCID; set by @setup
@@ -124,7 +124,8 @@ enum kiln_refresh {
  *
  * @get_blocking: what keeps interrupts out, as KILN_BLOCK_*. A backend whose
  *	hardware knows one kind of shadow reports both.
- * @set_blocking: likewise; the shadow is one of both at most.
+ * @set_blocking: likewise. Both shadows at once mean MOV SS's to a backend
+ *	whose hardware knows two kinds.
  * @inject: deliver an event at the next entry; see enum kiln_inject.
  * @cancel_injection: take back what was set up; it is pending again.
  * @window: exit as soon as kiln_nmi_allowed() (@nmi true) or

@@ -268,8 +268,6 @@ void kiln_events_get(struct kiln_vcpu *vcpu, struct kvm_vcpu_events *events)
 			KVM_VCPUEVENT_VALID_SHADOW;
 }
 
-#define SHADOW_BITS	(KVM_X86_SHADOW_INT_MOV_SS | KVM_X86_SHADOW_INT_STI)
-
 static bool events_valid(const struct kvm_vcpu_events *events)
 {
 	if (events->flags & ~(KVM_VCPUEVENT_VALID_NMI_PENDING |
@@ -279,10 +277,9 @@ static bool events_valid(const struct kvm_vcpu_events *events)
 	if (events->exception.injected &&
 	    (events->exception.nr > 31 || events->exception.nr == X86_TRAP_NMI))
 		return false;
-	/* One at a time is all VM entry takes (SDM vol. 3 §26.3.1.5). */
+	/* Both at once is how KVM shows AMD's one kind. */
 	if ((events->flags & KVM_VCPUEVENT_VALID_SHADOW) &&
-	    ((events->interrupt.shadow & ~SHADOW_BITS) ||
-	     events->interrupt.shadow == SHADOW_BITS))
+	    events->interrupt.shadow & ~KILN_BLOCK_SHADOW)
 		return false;
 	return !(events->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR) ||
 	       events->sipi_vector <= 0xff;

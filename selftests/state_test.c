@@ -539,6 +539,27 @@ TEST_F(state, events_show_a_pending_and_a_masked_nmi)
 	EXPECT_EQ(0, events.nmi.masked);
 }
 
+/* AMD's processors do not tell them apart, for which KVM shows both; what it shows has to be settable here, too. */
+TEST_F(state, a_shadow_comes_back_as_what_the_processor_knows_of_it)
+{
+	static const int intel[] = { 0, KVM_X86_SHADOW_INT_MOV_SS, KVM_X86_SHADOW_INT_STI, KVM_X86_SHADOW_INT_MOV_SS };
+	const int both = KVM_X86_SHADOW_INT_MOV_SS | KVM_X86_SHADOW_INT_STI;
+	struct kvm_vcpu_events events;
+
+	for (int shadow = 0; shadow <= both; shadow++) {
+		ASSERT_IOCTL(0, self->fd, KVM_GET_VCPU_EVENTS, &events);
+		events.interrupt.shadow = shadow;
+		ASSERT_IOCTL(0, self->fd, KVM_SET_VCPU_EVENTS, &events);
+		ASSERT_IOCTL(0, self->fd, KVM_GET_VCPU_EVENTS, &events);
+		EXPECT_EQ(host_cpu_is_intel() ? intel[shadow] : shadow ? both : 0, events.interrupt.shadow);
+		ASSERT_IOCTL(0, self->fd, KVM_SET_VCPU_EVENTS, &events);
+	}
+	if (!device_is_kiln())
+		return;		/* KVM leaves other bits out */
+	events.interrupt.shadow = both + 1;
+	EXPECT_IOCTL(-EINVAL, self->fd, KVM_SET_VCPU_EVENTS, &events);
+}
+
 TEST_F(state, events_refuse_bad_vectors_and_flags)
 {
 	struct kvm_vcpu_events events, bad;

@@ -30,7 +30,7 @@ u32 svm_get_blocking(struct kiln_vcpu *vcpu)
 
 	/* Hardware does not tell STI's shadow from MOV SS's. */
 	return (svm->vmcb->control.int_state & SVM_INTERRUPT_SHADOW_MASK ?
-		KILN_BLOCK_STI : 0) |
+		KILN_BLOCK_SHADOW : 0) |
 	       (nmi_masked(svm) ? KILN_BLOCK_NMI : 0);
 }
 
