@@ -75,6 +75,9 @@ enum kiln_refresh {
  * @has_rdtscp: guests may use RDTSCP and RDPID, IA32_TSC_AUX is kept for
  *	them; set by @setup
  * @has_invpcid: guests may use INVPCID; set by @setup
+ * @has_spec_ctrl: the hardware keeps IA32_SPEC_CTRL of the guest apart from
+ *	the host's: @get_msr and @set_msr know it, and vcpu->spec_ctrl means
+ *	nothing; set by @setup
  * @tsc_ratio_bits: fractional bits of a TSC ratio, 48 (VMX) or 32 (SVM)
  *
  * @supported: does this CPU have the extension at all? No side effects.
@@ -149,6 +152,7 @@ struct kiln_hw {
 	bool has_tsc_scaling;
 	bool has_rdtscp;
 	bool has_invpcid;
+	bool has_spec_ctrl;
 	u8 tsc_ratio_bits;
 
 	bool (*supported)(void);

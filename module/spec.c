@@ -138,6 +138,8 @@ int kiln_spec_ctrl_get(struct kiln_vcpu *vcpu, u32 index, u64 *val, bool host)
 {
 	if (!host && !guest_has_spec_ctrl(vcpu))
 		return 1;
+	if (kiln_hw->has_spec_ctrl)
+		return kiln_hw->get_msr(vcpu, index, val);
 	*val = vcpu->spec_ctrl;
 	return 0;
 }
@@ -147,7 +149,10 @@ int kiln_spec_ctrl_set(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 {
 	if ((!host && !guest_has_spec_ctrl(vcpu)) || val & ~spec_ctrl_bits())
 		return 1;
-	vcpu->spec_ctrl = val;
+	if (!kiln_hw->has_spec_ctrl)
+		vcpu->spec_ctrl = val;
+	else if (kiln_hw->set_msr(vcpu, index, val))
+		return 1;
 	if (val && !host && !vcpu->spec_ctrl_live) {
 		vcpu->spec_ctrl_live = true;
 		kiln_hw->refresh(vcpu, KILN_REFRESH_SPEC);

@@ -11,9 +11,14 @@
 
 #include "spec_offsets.h"
 
-/* The guest's IA32_SPEC_CTRL. Clobbers RAX, RCX, RDX and flags. */
+/*
+ * The guest's IA32_SPEC_CTRL, unless the VMCB has it, to which the processor
+ * adds what the MSR has: the host's. Clobbers RAX, RCX, RDX and flags.
+ */
 .macro SPEC_CTRL_TO_GUEST vcpu:req
-	ALTERNATIVE "jmp .Lguest_done_\@", "", X86_FEATURE_MSR_SPEC_CTRL
+	ALTERNATIVE_2 "jmp .Lguest_done_\@", \
+		      "", X86_FEATURE_MSR_SPEC_CTRL, \
+		      "jmp .Lguest_done_\@", X86_FEATURE_V_SPEC_CTRL
 	mov	SPEC_GUEST(\vcpu), %eax
 	cmp	SPEC_HOST(\vcpu), %eax
 	je	.Lguest_done_\@
@@ -30,7 +35,9 @@
  * RCX, RDX and flags.
  */
 .macro SPEC_CTRL_TO_HOST vcpu:req
-	ALTERNATIVE "jmp .Lhost_done_\@", "", X86_FEATURE_MSR_SPEC_CTRL
+	ALTERNATIVE_2 "jmp .Lhost_done_\@", \
+		      "", X86_FEATURE_MSR_SPEC_CTRL, \
+		      "jmp .Lhost_done_\@", X86_FEATURE_V_SPEC_CTRL
 	mov	$MSR_IA32_SPEC_CTRL, %ecx
 	cmpb	$0, SPEC_LIVE(\vcpu)
 	je	.Lasked_\@
@@ -43,7 +50,8 @@
 	xor	%edx, %edx
 	wrmsr
 .Lhost_done_\@:
-	ALTERNATIVE "", "lfence", X86_FEATURE_MSR_SPEC_CTRL
+	ALTERNATIVE_2 "", "lfence", X86_FEATURE_MSR_SPEC_CTRL, \
+		      "", X86_FEATURE_V_SPEC_CTRL
 .endm
 
 /* cpp does not look into strings. */

@@ -172,7 +172,7 @@ struct kiln_pio {
 struct kiln_vcpu {
 	/* hot: touched on every exit; offsets are used by entry.S */
 	u64 regs[KILN_NR_REGS];		/* [v] see kiln_reg_read() */
-	u64 spec_ctrl;			/* [t] guest's, outside of the guest */
+	u64 spec_ctrl;			/* [t] guest's, unless hw.has_spec_ctrl */
 	u64 host_spec_ctrl;		/* [t] to return to */
 	u8 spec_ctrl_live;		/* [v] the guest writes it without exit */
 	u32 regs_avail;			/* [v] bit per enum kiln_reg */

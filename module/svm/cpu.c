@@ -81,6 +81,7 @@ static void caps_init(struct svm_caps *c)
 			  boot_cpu_has(X86_FEATURE_RDPID),
 		.invpcid = boot_cpu_has(X86_FEATURE_INVPCID),
 		.xsave = boot_cpu_has(X86_FEATURE_OSXSAVE),
+		.v_spec_ctrl = boot_cpu_has(X86_FEATURE_V_SPEC_CTRL),
 		.verify = svm_verify,
 	};
 }
@@ -166,6 +167,7 @@ int svm_setup(void)
 	svm_hw.has_tsc_scaling = svm_caps.tsc_ratio;
 	svm_hw.has_rdtscp = svm_caps.rdtscp;
 	svm_hw.has_invpcid = svm_caps.invpcid;
+	svm_hw.has_spec_ctrl = svm_caps.v_spec_ctrl;
 	svm_hw.has_apicv = svm_caps.avic;
 	return 0;
 }

@@ -244,10 +244,24 @@ static u64 *msr_slot(struct svm_vcpu *svm, u32 msr)
 	}
 }
 
+/*
+ * No clean bit covers it. How wide the field is, is not the same in each
+ * kernel's header, so there is no slot for it.
+ */
+static bool is_v_spec_ctrl(u32 msr)
+{
+	return msr == MSR_IA32_SPEC_CTRL && svm_caps.v_spec_ctrl;
+}
+
 int svm_get_msr(struct kiln_vcpu *vcpu, u32 msr, u64 *val)
 {
-	u64 *slot = msr_slot(to_svm(vcpu), msr);
+	struct svm_vcpu *svm = to_svm(vcpu);
+	u64 *slot = msr_slot(svm, msr);
 
+	if (is_v_spec_ctrl(msr)) {
+		*val = svm->vmcb->save.spec_ctrl;
+		return 0;
+	}
 	if (!slot)
 		return 1;
 	*val = *slot;
@@ -259,6 +273,10 @@ int svm_set_msr(struct kiln_vcpu *vcpu, u32 msr, u64 val)
 	struct svm_vcpu *svm = to_svm(vcpu);
 	u64 *slot = msr_slot(svm, msr);
 
+	if (is_v_spec_ctrl(msr)) {
+		svm->vmcb->save.spec_ctrl = val;
+		return 0;
+	}
 	if (!slot || (msr == MSR_TSC_AUX && val >> 32))
 		return 1;
 	*slot = val;

@@ -30,6 +30,7 @@ struct svm_caps {
 	bool rdtscp;
 	bool invpcid;		/* INVPCID can be intercepted */
 	bool xsave;
+	bool v_spec_ctrl;	/* the VMCB has the guest's SPEC_CTRL */
 	bool verify;		/* module parameter svm_verify */
 };
 

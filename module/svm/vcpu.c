@@ -16,6 +16,7 @@
 #include <asm/debugreg.h>
 #include <asm/trapnr.h>
 
+#include "compat.h"
 #include "irqchip/irqchip.h"
 #include "mmu/mmu.h"
 #include "svm.h"
@@ -229,3 +230,5 @@ struct kiln_hw svm_hw = {
 	.eoi_map = svm_eoi_map,
 	.death = svm_death,
 };
+
+KILN_EXPORT_FOR_KUNIT(svm_hw);
