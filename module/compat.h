@@ -11,10 +11,15 @@
 #include <linux/eventfd.h>
 #include <linux/export.h>
 #include <linux/fs.h>
+#include <linux/jump_label.h>
+#include <linux/percpu.h>
 #include <linux/sched.h>
 #include <linux/syscore_ops.h>
 #include <linux/version.h>
+#include <asm/cpufeature.h>
 #include <asm/fpu/api.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
 
 #if IS_ENABLED(CONFIG_KUNIT)
 #define KILN_EXPORT_FOR_KUNIT(sym)	EXPORT_SYMBOL_GPL(sym)
@@ -65,6 +70,56 @@
 #define kiln_immediate_exit(run)	READ_ONCE((run)->immediate_exit)
 #else
 #define kiln_immediate_exit(run)	READ_ONCE((run)->immediate_exit__unsafe)
+#endif
+
+/*
+ * VMSCAPE: once a guest has run, its predictions are dropped before the CPU is
+ * next in user mode. The kernel does that, where it knows of it and was told.
+ */
+#ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+static __always_inline void kiln_ibpb_exit_to_user(void)
+{
+	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+		this_cpu_write(x86_ibpb_exit_to_user, true);
+}
+#else
+static inline void kiln_ibpb_exit_to_user(void)
+{
+}
+#endif
+
+/*
+ * SRSO on processors where a bit of an MSR keeps what guests train from the
+ * host, for as long as it is set. The kernel has the feature only if it wants
+ * that.
+ */
+#ifdef X86_FEATURE_SRSO_BP_SPEC_REDUCE
+static inline void kiln_bp_spec_reduce(bool on)
+{
+	const u8 bit = MSR_ZEN4_BP_CFG_BP_SPEC_REDUCE_BIT;
+
+	if (!cpu_feature_enabled(X86_FEATURE_SRSO_BP_SPEC_REDUCE))
+		return;
+	if (on)
+		msr_set_bit(MSR_ZEN4_BP_CFG, bit);
+	else
+		msr_clear_bit(MSR_ZEN4_BP_CFG, bit);
+}
+#else
+static inline void kiln_bp_spec_reduce(bool on)
+{
+}
+#endif
+
+/*
+ * Does a guest that reaches devices find stale data of the host there (MMIO
+ * Stale Data), with nothing else that clears buffers at each entry? Kbuild
+ * looks for the name of the kernel's key.
+ */
+#ifdef KILN_VERW_KEY
+#define kiln_verw_for_devices()		static_branch_unlikely(&KILN_VERW_KEY)
+#else
+#define kiln_verw_for_devices()		false
 #endif
 
 /*

@@ -472,6 +472,7 @@ static int enter_guest(struct kiln_vcpu *vcpu)
 	vtime_account_guest_enter();
 	kiln_spec_enter(vcpu);
 	static_call(kiln_enter)(vcpu);
+	kiln_spec_leave();
 	WRITE_ONCE(vcpu->mode, KILN_OUTSIDE);
 	/*
 	 * The host takes here the interrupt that ended the stay; a tick among

@@ -6,12 +6,15 @@
  * its command line says (mitigations=off and the like) selects what is done
  * here. The parts:
  *
- *	entry	L1 data cache flushed (L1TF), CPU buffers cleared (MDS, TSA),
+ *	entry	L1 data cache flushed (L1TF), CPU buffers cleared (MDS, TSA, and
+ *		MMIO stale data of a guest that reaches devices),
  *		IA32_SPEC_CTRL the guest's
  *	exit	IA32_SPEC_CTRL the host's, with IBRS; return stack filled,
  *		returns untrained, branch history cleared; general registers
  *		cleared
- *	a CPU comes to another vCPU: IBPB
+ *	a CPU comes to another vCPU: IBPB; to user mode after a guest: IBPB by
+ *		the kernel (VMSCAPE)
+ *	guests may run: Zen 5's branch prediction restrained (SRSO)
  *
  * Indices a guest chooses are masked where they are used (array_index_nospec).
  */
@@ -22,7 +25,9 @@
 #include <linux/percpu.h>
 #include <asm/nospec-branch.h>
 
+#include "compat.h"
 #include "vcpu.h"
+#include "vm.h"
 
 DECLARE_STATIC_KEY_FALSE(kiln_l1d_flush);
 
@@ -58,6 +63,30 @@ static __always_inline void kiln_spec_enter(struct kiln_vcpu *vcpu)
 	vcpu->host_spec_ctrl = this_cpu_read(x86_spec_ctrl_current);
 	if (static_branch_unlikely(&kiln_l1d_flush))
 		kiln_spec_flush_l1d();
+}
+
+/**
+ * kiln_spec_each_entry() - before each entry of a stay
+ * @vcpu: the vCPU
+ *
+ * For what depends on the VM; what does not is in entry.S.
+ *
+ * Context: IRQs off.
+ */
+static __always_inline void kiln_spec_each_entry(struct kiln_vcpu *vcpu)
+{
+	if (kiln_verw_for_devices() && READ_ONCE(vcpu->vm->mmu.devices))
+		x86_clear_cpu_buffers();
+}
+
+/**
+ * kiln_spec_leave() - after a stay in the guest
+ *
+ * Context: IRQs off.
+ */
+static __always_inline void kiln_spec_leave(void)
+{
+	kiln_ibpb_exit_to_user();
 }
 
 /* Rows of the MSR table: IA32_SPEC_CTRL, IA32_PRED_CMD, VIRT_SPEC_CTRL. */

@@ -124,6 +124,9 @@ static int fault_map(struct kiln_mmu *mmu, struct kiln_mmu_cpu *cpu,
 	first = hva & ~(size - 1);
 	if (kiln_link_invalidating(mmu->link, first, first + size))
 		return TRY_LATER;
+	/* Before the guest gets there. */
+	if (unlikely(page.memtype == KILN_MEMTYPE_UC && !mmu->devices))
+		WRITE_ONCE(mmu->devices, true);
 	if (unlikely(slot->dirty))
 		may_write = may_write && fault_log(slot, gfn, write);
 

@@ -34,6 +34,7 @@ int kiln_mmu_init(struct kiln_mmu *mmu, struct mm_struct *mm,
 	mmu->flush = flush;
 	mmu->zaps = 0;
 	mmu->flushes = 0;
+	mmu->devices = false;
 	init_rwsem(&mmu->slots_lock);
 	kiln_slots_init(&mmu->slots,
 			min_t(unsigned int, tree_bits,

@@ -200,6 +200,8 @@ struct kiln_slots {
  * @frozen_end: see @frozen_start; 0: none. Both are written under slots_lock
  * @zaps: [l] leaves removed
  * @flushes: [l] calls of @flush
+ * @devices: memory that is not RAM was mapped once; set under the read side of
+ *	the mmu lock, read by anyone
  *
  * Locks: [l] the mmu lock, link->lock, a reader/writer spinlock: entries are
  * added and made more permissive under the read side, everything else is done
@@ -219,6 +221,7 @@ struct kiln_mmu {
 	unsigned long frozen_end;
 	u64 zaps;
 	u64 flushes;
+	bool devices;
 };
 
 /**

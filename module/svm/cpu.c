@@ -195,6 +195,7 @@ int svm_cpu_enable(void)
 	if (svm_caps.tsc_ratio)
 		wrmsrl(MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT);
 	c->tsc_ratio = SVM_TSC_RATIO_DEFAULT;
+	kiln_bp_spec_reduce(true);
 	amd_pmu_enable_virt();
 	return 0;
 }
@@ -208,6 +209,7 @@ void svm_cpu_disable(void)
 	u64 efer;
 
 	amd_pmu_disable_virt();
+	kiln_bp_spec_reduce(false);
 	if (svm_caps.tsc_ratio)
 		wrmsrl_safe(MSR_AMD64_TSC_RATIO, SVM_TSC_RATIO_DEFAULT);
 	asm volatile("1: stgi\n\t"

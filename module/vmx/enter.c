@@ -17,6 +17,7 @@
 #include "fast.h"
 #include "io.h"
 #include "run.h"
+#include "spec.h"
 #include "state.h"
 #include "trace.h"
 #include "vmx.h"
@@ -310,6 +311,7 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 
 	for (;;) {
 		write_back_regs(vcpu);
+		kiln_spec_each_entry(vcpu);
 		vmx->fail = vmx_enter_guest(vmx, vmx->launched, &vmx->host_rsp);
 		vcpu->regs_avail = REGS_AFTER_EXIT;
 		if (unlikely(vmx->fail))
