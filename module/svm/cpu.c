@@ -24,6 +24,9 @@
 #include "compat.h"
 #include "svm.h"
 
+#define CPUID_EXTENDED	0x80000000
+#define CPUID_FEATURES	0x80000001
+#define HAS_SVM		BIT(2)	/* of CPUID_FEATURES' ECX */
 #define CPUID_SVM	0x8000000a
 
 struct svm_caps svm_caps;
@@ -46,9 +49,14 @@ static struct page *iopm;
 
 #define IOPM_ORDER	get_order(3 * PAGE_SIZE)
 
+/*
+ * The processor is asked: kernels since 6.7 have no such feature any more where
+ * the firmware has switched SVM off, and that is to be said.
+ */
 bool svm_supported(void)
 {
-	return boot_cpu_has(X86_FEATURE_SVM);
+	return cpuid_eax(CPUID_EXTENDED) >= CPUID_SVM &&
+	       cpuid_ecx(CPUID_FEATURES) & HAS_SVM;
 }
 
 u64 svm_iopm_pa(void)
@@ -86,24 +94,45 @@ static void caps_init(struct svm_caps *c)
 	};
 }
 
+#define OFF_BY_FIRMWARE "SVM is switched off by the firmware (VM_CR.SVMDIS); switch on virtualization (SVM, AMD-V) in its set-up"
+
+/**
+ * svm_refusal() - why a processor that has SVM cannot be used
+ * @vm_cr: its MSR_VM_CR, 0 if there is none
+ * @feature: the host's kernel knows of its SVM
+ * @npt: nested paging is there
+ * @nr_asids: how many ASIDs, with the host's
+ *
+ * Return: a sentence for the log, or NULL.
+ */
+const char *svm_refusal(u64 vm_cr, bool feature, bool npt, u32 nr_asids)
+{
+	if (vm_cr & SVM_VM_CR_SVM_DIS_MASK)
+		return OFF_BY_FIRMWARE;
+	if (!feature)
+		return "SVM is switched off by the host's kernel (clearcpuid=svm?)";
+	if (!npt)
+		return "this CPU's SVM lacks nested paging (NPT)";
+	if (nr_asids < 2)
+		return "this CPU's SVM has no ASID for guests";
+	return NULL;
+}
+
+KILN_EXPORT_FOR_KUNIT(svm_refusal);
+
 static int requirements(const struct svm_caps *c)
 {
+	const char *refusal;
 	u64 vm_cr;
 
-	if (!rdmsrl_safe(MSR_VM_CR, &vm_cr) &&
-	    vm_cr & SVM_VM_CR_SVM_DIS_MASK) {
-		pr_err("SVM is switched off by the firmware (VM_CR.SVMDIS); switch on virtualization (SVM, AMD-V) in its set-up\n");
-		return -EOPNOTSUPP;
-	}
-	if (!boot_cpu_has(X86_FEATURE_NPT)) {
-		pr_err("this CPU's SVM lacks nested paging (NPT)\n");
-		return -EOPNOTSUPP;
-	}
-	if (c->nr_asids < 2) {
-		pr_err("this CPU's SVM has no ASID for guests\n");
-		return -EOPNOTSUPP;
-	}
-	return 0;
+	if (rdmsrl_safe(MSR_VM_CR, &vm_cr))
+		vm_cr = 0;
+	refusal = svm_refusal(vm_cr, boot_cpu_has(X86_FEATURE_SVM),
+			      boot_cpu_has(X86_FEATURE_NPT), c->nr_asids);
+	if (!refusal)
+		return 0;
+	pr_err("%s\n", refusal);
+	return -EOPNOTSUPP;
 }
 
 void svm_unsetup(void)

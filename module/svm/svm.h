@@ -149,6 +149,7 @@ static inline void svm_int_ctl(struct svm_vcpu *svm, u32 set, u32 clear)
 
 /* cpu.c */
 bool svm_supported(void);
+const char *svm_refusal(u64 vm_cr, bool feature, bool npt, u32 nr_asids);
 int svm_setup(void);
 void svm_unsetup(void);
 int svm_cpu_enable(void);

@@ -7,6 +7,7 @@ struct kunit_suite;
 
 extern struct kunit_suite svm_asid_suite;
 extern struct kunit_suite svm_avic_suite;
+extern struct kunit_suite svm_cpu_suite;
 extern struct kunit_suite svm_events_suite;
 extern struct kunit_suite svm_insn_suite;
 extern struct kunit_suite svm_cr4_suite;
