@@ -123,7 +123,7 @@ void kiln_pt_format_ept(struct kiln_pt_format *fmt, bool ad, bool huge_2m,
  *	§15.25.3)
  * @huge_1g: CPUID Fn8000_0001_EDX has 1-Gbyte pages
  *
- * Write-back tables; encrypted where the host encrypts its memory.
+ * Write-back tables; encrypted, as is RAM, where the host encrypts its memory.
  */
 void kiln_pt_format_npt(struct kiln_pt_format *fmt, u8 levels, bool huge_1g);
 

@@ -46,12 +46,12 @@ void kiln_pt_format_npt_of(struct kiln_pt_format *fmt, u8 levels, bool huge_1g,
 			   unsigned int phys_bits, u64 encryption, u64 mask)
 {
 	u64 reserved = reserved_bit(phys_bits, encryption);
-	u64 bits = NPT_PRESENT | NPT_USER | mask;
+	u64 bits = NPT_PRESENT | NPT_USER;
 
 	*fmt = (struct kiln_pt_format) {
 		.present_mask = NPT_PRESENT | reserved,
 		.present_value = NPT_PRESENT,
-		.table = bits | NPT_WRITE | NPT_ACCESSED,
+		.table = bits | NPT_WRITE | NPT_ACCESSED | mask,
 		.leaf = bits,
 		.write = NPT_WRITE,
 		.noexec = NPT_NX,
@@ -59,8 +59,11 @@ void kiln_pt_format_npt_of(struct kiln_pt_format *fmt, u8 levels, bool huge_1g,
 		.accessed = NPT_ACCESSED,
 		.dirty = NPT_DIRTY,
 		.memtype = {
-			/* Of the host's PAT: entry 0 and entry 3. */
-			[KILN_MEMTYPE_WB] = 0,
+			/*
+			 * Of the host's PAT: entry 0 and entry 3. Devices are
+			 * behind no encryption: theirs are other addresses.
+			 */
+			[KILN_MEMTYPE_WB] = mask,
 			[KILN_MEMTYPE_UC] = NPT_PCD | NPT_PWT,
 		},
 		/*

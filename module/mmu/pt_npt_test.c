@@ -176,10 +176,26 @@ static void encrypted_memory_has_the_bit_in_each_entry(struct kunit *test)
 
 	kiln_pt_format_npt_of(&fmt, 4, true, 43, C_BIT, C_BIT);
 	KUNIT_EXPECT_EQ(test, fmt.table, C_BIT | 0x27);
-	KUNIT_EXPECT_EQ(test, leaf_in_tree(test, &fmt, 1, fmt.leaf, &level),
+	KUNIT_EXPECT_EQ(test,
+			leaf_in_tree(test, &fmt, 1,
+				     fmt.leaf | fmt.memtype[KILN_MEMTYPE_WB],
+				     &level),
 			C_BIT | PFN << 12 | 0x5);
 	KUNIT_EXPECT_EQ(test, kiln_pt_pfn(&fmt, C_BIT | PFN << 12 | 0x5), PFN);
 	KUNIT_EXPECT_FALSE(test, fmt.mmio_value & C_BIT);
+}
+
+static void what_is_not_ram_is_not_encrypted(struct kunit *test)
+{
+	struct kiln_pt_format fmt;
+	int level;
+
+	kiln_pt_format_npt_of(&fmt, 4, true, 43, C_BIT, C_BIT);
+	KUNIT_EXPECT_EQ(test,
+			leaf_in_tree(test, &fmt, 1,
+				     fmt.leaf | fmt.memtype[KILN_MEMTYPE_UC],
+				     &level),
+			PFN << 12 | 0x1d);
 }
 
 static void encryption_that_is_off_leaves_no_trace(struct kunit *test)
@@ -189,6 +205,7 @@ static void encryption_that_is_off_leaves_no_trace(struct kunit *test)
 	kiln_pt_format_npt_of(&fmt, 4, true, 43, C_BIT, 0);
 	KUNIT_EXPECT_EQ(test, fmt.table, 0x27);
 	KUNIT_EXPECT_EQ(test, fmt.leaf, 0x5);
+	KUNIT_EXPECT_EQ(test, fmt.memtype[KILN_MEMTYPE_WB], 0);
 	KUNIT_EXPECT_FALSE(test, fmt.addr & C_BIT);
 }
 
@@ -237,6 +254,7 @@ static struct kunit_case npt_format_cases[] = {
 	KUNIT_CASE(the_marker_is_not_the_encryption_bit),
 	KUNIT_CASE(without_a_reserved_bit_the_marker_is_not_present),
 	KUNIT_CASE(encrypted_memory_has_the_bit_in_each_entry),
+	KUNIT_CASE(what_is_not_ram_is_not_encrypted),
 	KUNIT_CASE(encryption_that_is_off_leaves_no_trace),
 	KUNIT_CASE(the_tree_has_as_many_levels_as_the_hosts),
 	KUNIT_CASE(large_pages_stand_where_the_processor_has_them),
