@@ -78,17 +78,14 @@ static void caps_init(struct svm_caps *c)
 		.nrips = boot_cpu_has(X86_FEATURE_NRIPS),
 		.decode = boot_cpu_has(X86_FEATURE_DECODEASSISTS),
 		.flush_by_asid = boot_cpu_has(X86_FEATURE_FLUSHBYASID),
-		.clean = boot_cpu_has(X86_FEATURE_VMCBCLEAN),
 		.tsc_ratio = boot_cpu_has(X86_FEATURE_TSCRATEMSR),
 		.pause_filter = boot_cpu_has(X86_FEATURE_PAUSEFILTER),
 		.pause_thresh = boot_cpu_has(X86_FEATURE_PFTHRESHOLD),
-		.vgif = boot_cpu_has(X86_FEATURE_VGIF),
 		/* CPUID Fn8000_000A_EDX[25], newer than some kernels. */
 		.vnmi = cpuid_edx(CPUID_SVM) & BIT(25),
 		.rdtscp = boot_cpu_has(X86_FEATURE_RDTSCP) ||
 			  boot_cpu_has(X86_FEATURE_RDPID),
 		.invpcid = boot_cpu_has(X86_FEATURE_INVPCID),
-		.xsave = boot_cpu_has(X86_FEATURE_OSXSAVE),
 		.v_spec_ctrl = boot_cpu_has(X86_FEATURE_V_SPEC_CTRL),
 		.verify = svm_verify,
 	};

@@ -20,16 +20,13 @@ struct svm_caps {
 	bool nrips;		/* the next RIP is in the VMCB */
 	bool decode;		/* and the operand of MOV CR and DR */
 	bool flush_by_asid;
-	bool clean;		/* VMCB clean bits are honoured */
 	bool tsc_ratio;
 	bool pause_filter;
 	bool pause_thresh;
-	bool vgif;
 	bool vnmi;
 	bool avic;		/* x2AVIC, and module parameter avic */
 	bool rdtscp;
 	bool invpcid;		/* INVPCID can be intercepted */
-	bool xsave;
 	bool v_spec_ctrl;	/* the VMCB has the guest's SPEC_CTRL */
 	bool verify;		/* module parameter svm_verify */
 };
