@@ -5,6 +5,7 @@
  */
 #include <kunit/test.h>
 #include <asm/msr-index.h>
+#include <asm/processor-flags.h>
 
 #include "msr.h"
 #include "svm.h"
@@ -100,7 +101,74 @@ static void user_space_gets_and_sets_what_the_vmcb_has(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, spec_ctrl_of(svm), 0U);
 }
 
+static void writes_cr0(struct kiln_vcpu *vcpu)
+{
+	svm_hw.set_cr0(vcpu, X86_CR0_PE | X86_CR0_PG | X86_CR0_ET);
+}
+
+static void writes_cr3(struct kiln_vcpu *vcpu)
+{
+	svm_hw.set_cr3(vcpu, 0x1000);
+}
+
+static void writes_cr4(struct kiln_vcpu *vcpu)
+{
+	svm_hw.set_cr4(vcpu, X86_CR4_PAE);
+}
+
+static void writes_efer(struct kiln_vcpu *vcpu)
+{
+	svm_hw.set_efer(vcpu, EFER_NX);
+}
+
+static void flushes_all(struct kiln_vcpu *vcpu)
+{
+	svm_hw.flush_tlb(vcpu, false);
+}
+
+static void flushes_the_guests(struct kiln_vcpu *vcpu)
+{
+	svm_hw.flush_tlb(vcpu, true);
+}
+
+static void takes_an_init(struct kiln_vcpu *vcpu)
+{
+	svm_hw.vcpu_reset(vcpu, true);
+}
+
+/* What the processor keeps, which of it is dropped, and what may stay. */
+static void changes_of_translations_flush_before_the_next_entry(struct kunit *test)
+{
+	static const struct {
+		const char *name;
+		void (*change)(struct kiln_vcpu *vcpu);
+		u32 dirty;
+	} rows[] = {
+		{ "CR0", writes_cr0, BIT(SVM_CLEAN_CR) },
+		{ "CR3", writes_cr3, BIT(SVM_CLEAN_CR) },
+		{ "CR4", writes_cr4, BIT(SVM_CLEAN_CR) },
+		{ "EFER", writes_efer, BIT(SVM_CLEAN_CR) },
+		{ "flush", flushes_all, 0 },
+		{ "flush of the guest's", flushes_the_guests, 0 },
+		{ "INIT", takes_an_init, SVM_CLEAN_ALL },
+	};
+	struct state_test *t = test->priv;
+	struct svm_vcpu *svm = &t->svm;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		svm->flush = false;
+		svm->vmcb->control.clean = SVM_CLEAN_ALL;
+		rows[i].change(&svm->vcpu);
+		KUNIT_EXPECT_TRUE_MSG(test, svm->flush, "%s", rows[i].name);
+		KUNIT_EXPECT_EQ_MSG(test, rows[i].dirty,
+				    SVM_CLEAN_ALL & ~svm->vmcb->control.clean,
+				    "%s", rows[i].name);
+	}
+}
+
 static struct kunit_case state_cases[] = {
+	KUNIT_CASE(changes_of_translations_flush_before_the_next_entry),
 	KUNIT_CASE(spec_ctrl_is_in_the_vmcb_where_that_has_it),
 	KUNIT_CASE(spec_ctrl_is_not_the_backends_elsewhere),
 	KUNIT_CASE(user_space_gets_and_sets_what_the_vmcb_has),

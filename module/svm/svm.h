@@ -216,6 +216,7 @@ void svm_enter_guest(struct svm_vcpu *svm, u64 vmcb_pa, u64 *gs_base);
 void svm_vmload_keep_gs(u64 vmcb_pa);
 
 /* verify.c */
+const char *svm_verify_changed(const struct vmcb *now, const struct vmcb *seen);
 void svm_verify_before(struct svm_vcpu *svm);
 void svm_verify_after(struct svm_vcpu *svm);
 

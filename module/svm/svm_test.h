@@ -12,5 +12,6 @@ extern struct kunit_suite svm_events_suite;
 extern struct kunit_suite svm_insn_suite;
 extern struct kunit_suite svm_cr4_suite;
 extern struct kunit_suite svm_state_suite;
+extern struct kunit_suite svm_verify_suite;
 
 #endif /* KILN_SVM_SVM_TEST_H */

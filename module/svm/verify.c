@@ -15,6 +15,7 @@
 #include <linux/string.h>
 #include <asm/processor-flags.h>
 
+#include "compat.h"
 #include "svm.h"
 
 #define FIELD(clean, member)						\
@@ -61,7 +62,30 @@ static const struct {
 };
 
 /**
- * svm_verify_before() - is what the processor may have cached still so?
+ * svm_verify_changed() - is what the processor may have cached still so?
+ * @now: VMCB about to be run
+ * @seen: the same as the processor left it
+ *
+ * Return: the name of a field that changed while its clean bit was set, or
+ * NULL.
+ */
+const char *svm_verify_changed(const struct vmcb *now, const struct vmcb *seen)
+{
+	const void *a = now, *b = seen;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(fields); i++)
+		if (now->control.clean & BIT(fields[i].clean) &&
+		    memcmp(a + fields[i].offset, b + fields[i].offset,
+			   fields[i].size))
+			return fields[i].name;
+	return NULL;
+}
+
+KILN_EXPORT_FOR_KUNIT(svm_verify_changed);
+
+/**
+ * svm_verify_before() - what a processor would not forgive
  * @svm: vCPU about to be entered
  *
  * Context: IRQs off, GIF clear.
@@ -70,15 +94,10 @@ void svm_verify_before(struct svm_vcpu *svm)
 {
 	const struct vmcb_control_area *ctl = &svm->vmcb->control;
 	const struct vmcb_save_area *save = &svm->vmcb->save;
-	const void *now = svm->vmcb, *seen = svm->seen;
-	int i;
+	const char *changed = svm_verify_changed(svm->vmcb, svm->seen);
 
-	for (i = 0; i < ARRAY_SIZE(fields); i++)
-		WARN_ONCE(ctl->clean & BIT(fields[i].clean) &&
-			  memcmp(now + fields[i].offset,
-				 seen + fields[i].offset, fields[i].size),
-			  "kiln: VMCB field %s changed while clean bit %u was set",
-			  fields[i].name, fields[i].clean);
+	WARN_ONCE(changed, "kiln: VMCB field %s changed while its clean bit was set",
+		  changed);
 	WARN_ONCE(!ctl->asid || ctl->asid >= svm_caps.nr_asids,
 		  "kiln: ASID %u of %u", ctl->asid, svm_caps.nr_asids);
 	WARN_ONCE(svm->asid_cpu != raw_smp_processor_id(),
