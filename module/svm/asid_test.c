@@ -231,6 +231,30 @@ static void a_cpu_that_was_away_flushes_again(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, enter(test, 0, 0), TLB_CONTROL_FLUSH_ALL_ASID);
 }
 
+/* The processor may have looked at what it refuses before it flushed. */
+static void a_refused_entry_has_flushed_nothing(struct kunit *test)
+{
+	struct asid_test *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, enter(test, 0, 0), TLB_CONTROL_FLUSH_ALL_ASID);
+	svm_asid_refused_on(t->vcpu[0], &t->cpu[0], &t->caps);
+	KUNIT_EXPECT_EQ(test, enter(test, 1, 0), TLB_CONTROL_FLUSH_ALL_ASID);
+	KUNIT_EXPECT_EQ(test, enter(test, 0, 0), TLB_CONTROL_DO_NOTHING);
+	KUNIT_EXPECT_NE(test, asid(test, 0), asid(test, 1));
+}
+
+static void neither_has_one_for_its_own_vcpu(struct kunit *test)
+{
+	struct asid_test *t = test->priv;
+
+	enter(test, 0, 0);
+	t->vcpu[0]->flush = true;
+	KUNIT_EXPECT_EQ(test, enter(test, 0, 0), TLB_CONTROL_FLUSH_ASID);
+	svm_asid_refused_on(t->vcpu[0], &t->cpu[0], &t->caps);
+	KUNIT_EXPECT_EQ(test, enter(test, 0, 0), TLB_CONTROL_FLUSH_ALL_ASID);
+	KUNIT_EXPECT_EQ(test, enter(test, 0, 0), TLB_CONTROL_DO_NOTHING);
+}
+
 static struct kunit_case svm_asid_cases[] = {
 	KUNIT_CASE(the_first_entry_on_a_cpu_flushes_it),
 	KUNIT_CASE(on_the_same_cpu_a_vcpu_keeps_its_asid),
@@ -244,6 +268,8 @@ static struct kunit_case svm_asid_cases[] = {
 	KUNIT_CASE(a_flush_needs_no_second_one_on_another_cpu),
 	KUNIT_CASE(with_one_asid_each_change_of_guests_flushes),
 	KUNIT_CASE(a_cpu_that_was_away_flushes_again),
+	KUNIT_CASE(a_refused_entry_has_flushed_nothing),
+	KUNIT_CASE(neither_has_one_for_its_own_vcpu),
 	{ }
 };
 

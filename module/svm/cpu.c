@@ -313,3 +313,32 @@ void svm_asid_prepare(struct svm_vcpu *svm)
 	svm_asid_prepare_on(svm, this_cpu_ptr(&svm_cpu.asids),
 			    raw_smp_processor_id(), &svm_caps);
 }
+
+/**
+ * svm_asid_refused_on() - an entry failed: what it was to flush may be there yet
+ * @svm: the vCPU
+ * @asids: of the CPU that was to enter it
+ * @caps: how many ASIDs there are
+ *
+ * It may have been the one that began a generation. So the next vCPU to need an
+ * ASID begins another, and this one needs an ASID.
+ */
+void svm_asid_refused_on(struct svm_vcpu *svm, struct svm_asids *asids,
+			 const struct svm_caps *caps)
+{
+	asids->next = caps->nr_asids;
+	svm->asid_cpu = -1;
+}
+
+KILN_EXPORT_FOR_KUNIT(svm_asid_refused_on);
+
+/**
+ * svm_asid_refused() - likewise, on this CPU
+ * @svm: the vCPU
+ *
+ * Context: IRQs off.
+ */
+void svm_asid_refused(struct svm_vcpu *svm)
+{
+	svm_asid_refused_on(svm, this_cpu_ptr(&svm_cpu.asids), &svm_caps);
+}

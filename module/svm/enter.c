@@ -428,6 +428,8 @@ void svm_enter(struct kiln_vcpu *vcpu)
 			run(svm);
 		} while (fast_exit(svm));
 		end(svm);
+		if (unlikely(svm->exit_code == (u32)SVM_EXIT_ERR))
+			svm_asid_refused(svm);
 	}
 	if (unlikely(vcpu->virt_spec_ctrl))
 		x86_virt_spec_ctrl(vcpu->virt_spec_ctrl, false);

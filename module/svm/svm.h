@@ -156,6 +156,9 @@ u64 svm_host_area_pa(void);
 void svm_asid_prepare(struct svm_vcpu *svm);
 void svm_asid_prepare_on(struct svm_vcpu *svm, struct svm_asids *asids, int cpu,
 			 const struct svm_caps *caps);
+void svm_asid_refused(struct svm_vcpu *svm);
+void svm_asid_refused_on(struct svm_vcpu *svm, struct svm_asids *asids,
+			 const struct svm_caps *caps);
 void svm_tsc_ratio_load(u64 ratio);
 
 /* vcpu.c */
