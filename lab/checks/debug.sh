@@ -18,6 +18,7 @@ FAULTS=(
 	"sleep-in-atomic:BUG: sleeping function called"
 	"undefined-shift:UBSAN: shift-out-of-bounds"
 	"list-twice:list_add double add"
+	"unchecked-msr:unchecked MSR access error"
 	"use-after-free:BUG: KASAN: (slab-)?use-after-free"
 )
 
@@ -30,6 +31,8 @@ check_debug() {
 	vm_with_faults "$1" "$log" leak
 	expect "[$1 debug] a leak makes a run fail" test $? = 123
 	expect "[$1 debug] its report names who leaked" grep -q '\[faults\]' "$log"
+	vm_with_faults "$1" "$log" unchecked-msr
+	expect "[$1 debug] an MSR that is not there makes a run fail" test $? = 123
 	vm_with_faults "$1" "$log" "${FAULTS[@]%%:*}"
 	expect "[$1 debug] faults make a run fail" test $? = 123
 	for fault in "${FAULTS[@]}"; do
