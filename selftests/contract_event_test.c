@@ -220,6 +220,39 @@ TEST(the_shadow_of_mov_ss_set_by_user_space_lasts_one_instruction)
 	expect_interrupted_at(_metadata, KVM_X86_SHADOW_INT_MOV_SS, 1);
 }
 
+/* What waits for the end of a shadow may have been stepped to; the instruction there exits, the one behind it would tell. */
+static __guest void pushes_its_flags_behind_an_exit(void)
+{
+	uint64_t flags, rip;
+
+	guest_handlers[NMI_VECTOR] = note;
+	asm volatile("mov $2, %%eax; out %%eax, $0xe0; cpuid; 771: pushf; pop %0; lea 771b(%%rip), %1"
+		     : "=&S"(flags), "=&D"(rip) : "b"(1UL) : "rax", "rcx", "rdx", "memory");
+	guest_expect(1, seen);
+	guest_expect(rip, seen_rip);
+	guest_expect(0, flags & 0x100);
+	guest_done();
+}
+
+TEST(an_nmi_that_waited_for_a_shadow_leaves_no_trap_flag_behind_it)
+{
+	struct vcpu *vcpu = vm_create_one(0, pushes_its_flags_behind_an_exit);
+	struct kvm_vcpu_events events;
+
+	if (host_is_bochs_svm() || !device_is_kiln())
+		SKIP(return, "Bochs' host takes a guest's step; stock KVM steps one instruction more");
+	ASSERT_OUTCOME("sync 1", vcpu);
+	vcpu->run->immediate_exit = 1;
+	ASSERT_EQ(-EINTR, vcpu_run(vcpu));
+	vcpu->run->immediate_exit = 0;
+	events = get_events(vcpu);
+	events.interrupt.shadow = KVM_X86_SHADOW_INT_MOV_SS;
+	events.flags = KVM_VCPUEVENT_VALID_SHADOW;
+	ASSERT_IOCTL(0, vcpu->fd, KVM_SET_VCPU_EVENTS, &events);
+	ASSERT_IOCTL(0, vcpu->fd, KVM_NMI, NULL);
+	ASSERT_DONE(vcpu);
+}
+
 /* ---- Events against each other ---- */
 
 static __guest void takes_both(void)

@@ -52,10 +52,27 @@ static void set_nmi_mask(struct svm_vcpu *svm, bool masked)
 	svm_intercept(svm, INTERCEPT_IRET, masked);
 }
 
+/**
+ * svm_step_done() - what was to be stepped is over, and was not
+ * @svm: the vCPU
+ *
+ * The instruction has exited and was carried out here; the next one shall not
+ * be stepped in its place. The guest never had our TF.
+ */
+void svm_step_done(struct svm_vcpu *svm)
+{
+	svm->step = false;
+	svm->shadow_rip = 0;
+	set_bit(KILN_REQ_EVENT, &svm->vcpu.requests);
+}
+
 void svm_set_blocking(struct kiln_vcpu *vcpu, u32 blocking)
 {
 	struct svm_vcpu *svm = to_svm(vcpu);
 
+	/* The emulator is past it, or user space wants all of this anew. */
+	if (unlikely(svm->step))
+		svm_step_done(svm);
 	if (blocking & KILN_BLOCK_SHADOW)
 		svm->vmcb->control.int_state |= SVM_INTERRUPT_SHADOW_MASK;
 	else

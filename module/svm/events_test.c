@@ -125,12 +125,48 @@ static void the_delivery_of_another_event_is_not(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, svm->vcpu.requests, BIT(KILN_REQ_EVENT));
 }
 
+/* The next instruction may push the flags. */
+static void a_step_is_over_where_its_instruction_was_carried_out_here(struct kunit *test)
+{
+	struct svm_vcpu *svm = vcpu_of(test, false);
+
+	svm_set_blocking(&svm->vcpu, KILN_BLOCK_STI);
+	svm_window(&svm->vcpu, true);
+	svm->vmcb->save.rip = RIP;
+	svm->exit_rip = RIP;
+	svm->exit_code = SVM_EXIT_CPUID;
+	svm_complete_events(svm);
+	KUNIT_EXPECT_TRUE(test, svm->step);
+	svm->vcpu.requests = 0;
+	svm->next_rip = RIP + 2;
+	svm->vcpu.regs_avail |= BIT(KILN_RFLAGS);
+	svm_hw.skip_insn(&svm->vcpu);
+	KUNIT_EXPECT_FALSE(test, svm->step);
+	KUNIT_EXPECT_EQ(test, svm_get_blocking(&svm->vcpu), 0U);
+	KUNIT_EXPECT_EQ(test, svm->vcpu.requests, BIT(KILN_REQ_EVENT));
+}
+
+/* As the emulator does behind a device access. */
+static void or_where_the_shadow_was_taken_away(struct kunit *test)
+{
+	struct svm_vcpu *svm = vcpu_of(test, false);
+
+	svm_set_blocking(&svm->vcpu, KILN_BLOCK_STI);
+	svm_window(&svm->vcpu, true);
+	svm->vcpu.requests = 0;
+	svm_set_blocking(&svm->vcpu, 0);
+	KUNIT_EXPECT_FALSE(test, svm->step);
+	KUNIT_EXPECT_EQ(test, svm->vcpu.requests, BIT(KILN_REQ_EVENT));
+}
+
 static struct kunit_case events_cases[] = {
 	KUNIT_CASE(masked_nmis_are_masked),
 	KUNIT_CASE(vnmi_masks_them_without_an_exit),
 	KUNIT_CASE(a_second_nmi_waits_for_the_iret),
 	KUNIT_CASE(a_shadow_is_stepped_through),
 	KUNIT_CASE(the_delivery_of_another_event_is_not),
+	KUNIT_CASE(a_step_is_over_where_its_instruction_was_carried_out_here),
+	KUNIT_CASE(or_where_the_shadow_was_taken_away),
 	{}
 };
 

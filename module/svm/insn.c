@@ -143,6 +143,8 @@ void svm_skip_insn(struct kiln_vcpu *vcpu)
 		decode_next(svm);
 	kiln_reg_write(vcpu, KILN_RIP, svm->next_rip);
 	svm->vmcb->control.int_state &= ~SVM_INTERRUPT_SHADOW_MASK;
+	if (unlikely(svm->step))
+		svm_step_done(svm);
 	if (unlikely(kiln_reg_read(vcpu, KILN_RFLAGS) & X86_EFLAGS_TF))
 		kiln_inject_db(vcpu, DR_STEP);
 }

@@ -190,6 +190,7 @@ void svm_set_blocking(struct kiln_vcpu *vcpu, u32 blocking);
 void svm_inject(struct kiln_vcpu *vcpu, enum kiln_inject what);
 void svm_cancel_injection(struct kiln_vcpu *vcpu);
 void svm_window(struct kiln_vcpu *vcpu, bool nmi);
+void svm_step_done(struct svm_vcpu *svm);
 void svm_complete_events(struct svm_vcpu *svm);
 void svm_apic_sync(struct kiln_vcpu *vcpu, int max_irr);
 
