@@ -30,6 +30,23 @@ declare -A SPECIAL=(
 	[stock/intel]='disk: sda'
 )
 
+# Machines that kiln does not load on, and what it says there.
+while read -r name cpu message; do
+	! has_backend "${cpu%%:*}" || check "refusal/$name" "build/module-dev" check_refusal "$cpu" "$message"
+done <<'END'
+no-svm amd:max,svm=off this CPU has no virtualization extension kiln can use
+no-npt amd:max,npt=off this CPU's SVM lacks nested paging (NPT)
+END
+
+# check_refusal CPU MESSAGE
+check_refusal() {
+	local log=$LOGS/${CHECK_NAME//\//.}.txt
+	"$LAB/vm" --cpu "$1" --no-load --timeout 120 --add "$BUILD/$(cat "$(kernel_dir dev)/release")/kiln.ko" -- \
+		sh -c '! insmod kiln.ko && dmesg' >"$log"
+	expect "[$CHECK_NAME] kiln does not load" test $? = 0
+	expect "[$CHECK_NAME] it says why" grep -qF "kiln: $2" "$log"
+}
+
 # check_some SUITES OPTION...
 check_some() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt options=("${@:2}") i
