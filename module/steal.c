@@ -20,12 +20,16 @@ int kiln_steal_write(struct kiln_vcpu *vcpu, u64 val)
 
 	if (!sched_info_on() || (val & KVM_STEAL_RESERVED_MASK))
 		return 1;
-	clock->steal_msr = val;
-	if (!(val & KVM_MSR_ENABLED))
+	if (!(val & KVM_MSR_ENABLED)) {
+		clock->steal_msr = val;
 		return 0;
+	}
 	kiln_gpa_cache_init(&vcpu->vm->mmu, &clock->steal,
 			    val & KVM_STEAL_VALID_BITS,
 			    sizeof(struct kvm_steal_time));
+	/* After it: the scheduler shall not write where the page once was. */
+	barrier();
+	clock->steal_msr = val;
 	clock->steal_last = kiln_run_delay();
 	set_bit(KILN_REQ_STEAL, &vcpu->requests);
 	return 0;

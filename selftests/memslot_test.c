@@ -4,10 +4,12 @@
  * means to the guest (api.rst §4.35).
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "guest.h"
+#include "machine.h"
 #include "vm.h"
 
 #define SLOT	1
@@ -299,6 +301,69 @@ TEST(slots_come_and_go_under_a_running_guest)
 	EXPECT_LT(0, mem[0]);
 	ASSERT_EQ(0, vm_set_slot(vcpu->vm, SLOT, 0, 0, 0, NULL));
 	ASSERT_STREQ("exit MMIO", vcpu_join(vcpu));
+}
+
+/* ---- What is written when the vCPU's thread has to make room ---- */
+
+#define STEAL_TIME_MSR	0x4b564d03
+#define STEAL_TIME_SIZE	64
+
+static volatile uint32_t stop __guest_data = 0;
+
+static __guest void spins_until_told(void)
+{
+	sti();
+	while (!stop)
+		pause_cpu();
+	guest_done();
+}
+
+static void *hog(void *stop)
+{
+	while (!*(volatile bool *)stop)
+		;
+	return NULL;
+}
+
+static bool written(const volatile uint8_t *mem)
+{
+	for (int i = 0; i < STEAL_TIME_SIZE; i++) {
+		if (mem[i])
+			return true;
+	}
+	return false;
+}
+
+TEST(the_steal_time_follows_its_slot_and_is_not_written_where_that_was)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, spins_until_told);
+	uint8_t *mem = pages(SIZE);
+	bool enough = false;
+	pthread_t thread;
+
+	if (vcpu_set_msr(vcpu, STEAL_TIME_MSR, GPA | 1) != 1)
+		SKIP(return, "the device has no steal time");
+	/* The vCPU and another thread have to share a CPU. */
+	ASSERT_TRUE(pin_to_cpu(0));
+	vcpu_start(vcpu);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, hog, &enough));
+	pin_to_cpu(1);
+	for (int i = 0; i < 60; i++) {
+		ASSERT_EQ(0, vm_set_slot(vcpu->vm, SLOT, i & 1 ? KVM_MEM_LOG_DIRTY_PAGES : 0, GPA, SIZE, mem));
+		for (int ms = 0; ms < 3000 && !written(mem); ms++)
+			usleep(1000);
+		EXPECT_TRUE(written(mem));
+		ASSERT_EQ(0, vm_set_slot(vcpu->vm, SLOT, 0, 0, 0, NULL));
+		/* From here on the memory is the test's own again. */
+		memset(mem, 0, STEAL_TIME_SIZE);
+		usleep(i % 8 * 1000);
+		EXPECT_FALSE(written(mem));
+	}
+	GUEST(vcpu->vm, stop) = 1;
+	*(volatile bool *)&enough = true;
+	pthread_join(thread, NULL);
+	ASSERT_STREQ("done", vcpu_join(vcpu));
+	vm_destroy(vcpu->vm);
 }
 
 TEST_HARNESS_MAIN

@@ -364,21 +364,38 @@ bool kiln_mmu_find_span(struct kiln_mmu *mmu, u64 gpa,
 
 KILN_EXPORT_FOR_KUNIT(kiln_mmu_find_span);
 
+/*
+ * Wherever in here the thread is preempted, the scheduler may have it write by
+ * the same cache: kiln_gpa_cache_write_atomic(). So a generation that is the
+ * VM's says that all the rest is of it: it goes before anything changes, and
+ * comes back when nothing will. It is one thread, hence only the compiler that
+ * might see it otherwise.
+ */
+static void gpa_cache_forget(struct kiln_gpa_cache *cache)
+{
+	WRITE_ONCE(cache->generation, 0);
+	barrier();
+	cache->slot = NULL;
+	cache->hva = KILN_HVA_BAD;
+}
+
 /* Context: RCU read side. */
 static void gpa_cache_refresh(struct kiln_mmu *mmu,
 			      struct kiln_gpa_cache *cache)
 {
+	/* first: pairs with kiln_slots_publish() */
+	unsigned long generation = smp_load_acquire(&mmu->slots.generation);
 	struct guest_piece piece;
 
-	/* first: pairs with kiln_slots_publish() */
-	cache->generation = smp_load_acquire(&mmu->slots.generation);
-	cache->hva = KILN_HVA_BAD;
-	if (!guest_find(mmu, NULL, cache->gpa, cache->len, &piece) ||
-	    piece.len < cache->len)
-		return;
-	cache->slot = piece.slot;
-	cache->hva = piece.hva;
-	cache->writable = piece.writable;
+	gpa_cache_forget(cache);
+	if (guest_find(mmu, NULL, cache->gpa, cache->len, &piece) &&
+	    piece.len >= cache->len) {
+		cache->slot = piece.slot;
+		cache->hva = piece.hva;
+		cache->writable = piece.writable;
+	}
+	barrier();
+	WRITE_ONCE(cache->generation, generation);
 }
 
 int kiln_gpa_cache_init(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
@@ -388,11 +405,9 @@ int kiln_gpa_cache_init(struct kiln_mmu *mmu, struct kiln_gpa_cache *cache,
 	u64 end = gpa + len;
 	int r = -EFAULT;
 
-	*cache = (struct kiln_gpa_cache) {
-		.gpa = gpa,
-		.len = len,
-		.hva = KILN_HVA_BAD,
-	};
+	gpa_cache_forget(cache);
+	cache->gpa = gpa;
+	cache->len = len;
 	if (end < gpa || !len)
 		return -EFAULT;
 	rcu_read_lock();
@@ -470,12 +485,13 @@ int kiln_gpa_cache_write_atomic(struct kiln_mmu *mmu,
 {
 	int r = -EFAULT;
 
-	if (current->mm != mmu->mm || offset > cache->len ||
-	    len > cache->len - offset)
+	if (current->mm != mmu->mm)
 		return -EFAULT;
 	rcu_read_lock();
-	if (cache->generation == READ_ONCE(mmu->slots.generation) &&
+	/* first: the thread may have come to a halt while it changes the rest */
+	if (READ_ONCE(cache->generation) == READ_ONCE(mmu->slots.generation) &&
 	    cache->hva != KILN_HVA_BAD && cache->writable &&
+	    offset <= cache->len && len <= cache->len - offset &&
 	    !kiln_mmu_frozen(mmu, cache->hva + offset, len)) {
 		r = copy_to_user_nofault((void __user *)cache->hva + offset,
 					 buf, len);

@@ -381,10 +381,36 @@ static void a_gpa_cache_follows_the_slots(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, set_slot(m, 0, 0, 0, 0, 0), 0);
 	KUNIT_EXPECT_EQ(test, kiln_gpa_cache_read(&m->mmu, &cache, 4, &v, 4),
 			-EFAULT);
+	KUNIT_EXPECT_PTR_EQ(test, cache.slot, NULL);
 	KUNIT_EXPECT_EQ(test, set_slot(m, 0, 0, GPA, SIZE, m->hva), 0);
 	KUNIT_EXPECT_EQ(test, kiln_gpa_cache_read(&m->mmu, &cache, 4, &v, 4),
 			0);
 	KUNIT_EXPECT_EQ(test, v, 99);
+}
+
+/* What the scheduler does, wherever the cache's own thread has come to. */
+static void a_gpa_cache_half_way_through_a_change_is_not_written_by(struct kunit *test)
+{
+	struct memory *m = test->priv;
+	struct kiln_gpa_cache cache, half;
+	u32 v = 77, w = 0;
+
+	KUNIT_EXPECT_EQ(test, put_user(w, (u32 __user *)m->hva), 0);
+	KUNIT_EXPECT_EQ(test, kiln_gpa_cache_init(&m->mmu, &cache, GPA, 16), 0);
+	half = cache;
+	half.generation = 0;
+	KUNIT_EXPECT_EQ(test, kiln_gpa_cache_write_atomic(&m->mmu, &half, 0, &v,
+							  4), -EFAULT);
+	half = cache;
+	half.len = 2;
+	KUNIT_EXPECT_EQ(test, kiln_gpa_cache_write_atomic(&m->mmu, &half, 0, &v,
+							  4), -EFAULT);
+	KUNIT_EXPECT_EQ(test, get_user(w, (u32 __user *)m->hva), 0);
+	KUNIT_EXPECT_EQ(test, w, 0);
+	KUNIT_EXPECT_EQ(test, kiln_gpa_cache_write_atomic(&m->mmu, &cache, 0,
+							  &v, 4), 0);
+	KUNIT_EXPECT_EQ(test, get_user(w, (u32 __user *)m->hva), 0);
+	KUNIT_EXPECT_EQ(test, w, 77);
 }
 
 static void a_gpa_cache_may_span_two_slots(struct kunit *test)
@@ -566,6 +592,7 @@ static struct kunit_case memory_cases[] = {
 	KUNIT_CASE(cmpxchg_exchanges_what_is_as_expected),
 	KUNIT_CASE(cmpxchg_must_be_aligned_and_of_a_word),
 	KUNIT_CASE(a_gpa_cache_follows_the_slots),
+	KUNIT_CASE(a_gpa_cache_half_way_through_a_change_is_not_written_by),
 	KUNIT_CASE(a_gpa_cache_may_span_two_slots),
 	KUNIT_CASE(a_logged_page_is_writable_only_once_it_was_written),
 	KUNIT_CASE(without_a_log_pages_are_writable_again),

@@ -585,13 +585,15 @@ unsigned long kiln_mmu_gpa_to_hva(struct kiln_mmu *mmu,
 /**
  * struct kiln_gpa_cache - a piece of guest memory that is accessed often
  * @gpa: where it is
- * @generation: of the slots when @hva was found; 0: never
+ * @generation: of the slots when @hva was found; 0: never, or all the rest is
+ *	about to change
  * @slot: it is in; valid while @generation is the VM's
  * @hva: of @gpa, or KILN_HVA_BAD if it is not inside one slot
  * @len: bytes
  * @writable: the guest may write there
  *
- * Belongs to one thread at a time (the vCPU's).
+ * Belongs to one thread at a time (the vCPU's), and to the scheduler in its
+ * name: kiln_gpa_cache_write_atomic(), which may come at any instruction.
  */
 struct kiln_gpa_cache {
 	u64 gpa;
