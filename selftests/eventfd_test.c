@@ -365,6 +365,93 @@ TEST(a_resampled_irqfd_stays_high_until_eoi_and_rings_back_then)
 	EXPECT_EQ(1, rings_soon(resample));
 }
 
+TEST(an_end_of_interrupt_rings_all_resamplers_of_its_gsi_and_no_other)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, counts_levels);
+	int fd[4], resample[4];
+
+	ASSERT_OUTCOME("sync 0", vcpu);
+	for (int i = 0; i < 4; i++) {
+		fd[i] = bell();
+		resample[i] = bell();
+		ASSERT_EQ(0, irqfd(vcpu->vm, fd[i], i < 3 ? 21 : 22, KVM_IRQFD_FLAG_RESAMPLE, resample[i]));
+	}
+	ASSERT_EQ(0, irqfd(vcpu->vm, fd[1], 21, KVM_IRQFD_FLAG_DEASSIGN, 0));
+	ring(fd[0]);
+	usleep(20000);
+	ASSERT_OUTCOME("sync 100", vcpu);
+	ASSERT_OUTCOME("sync 1", vcpu);
+	EXPECT_EQ(1, rings_soon(resample[0]));
+	EXPECT_EQ(1, rings_soon(resample[2]));
+	EXPECT_EQ(0, rings(resample[1]));
+	EXPECT_EQ(0, rings(resample[3]));
+	ASSERT_OUTCOME("sync 100", vcpu);
+	ASSERT_OUTCOME("sync 1", vcpu);
+}
+
+TEST(a_line_falls_with_the_last_of_its_resamplers)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, counts_levels);
+	int a = bell(), b = bell(), resample = bell();
+
+	ASSERT_OUTCOME("sync 0", vcpu);
+	ASSERT_EQ(0, irqfd(vcpu->vm, a, 21, KVM_IRQFD_FLAG_RESAMPLE, resample));
+	ASSERT_EQ(0, irqfd(vcpu->vm, b, 21, KVM_IRQFD_FLAG_RESAMPLE, resample));
+	ring(a);
+	usleep(20000);
+	ASSERT_EQ(0, irqfd(vcpu->vm, a, 21, KVM_IRQFD_FLAG_DEASSIGN, 0));
+	ASSERT_OUTCOME("sync 100", vcpu);
+	EXPECT_EQ(1, GUEST(vcpu->vm, guest_count[0x52]));
+	ASSERT_EQ(0, irqfd(vcpu->vm, b, 21, KVM_IRQFD_FLAG_DEASSIGN, 0));
+	ASSERT_OUTCOME("sync 1", vcpu);
+	ASSERT_OUTCOME("sync 100", vcpu);
+	ASSERT_OUTCOME("sync 1", vcpu);
+	EXPECT_EQ(0, rings(resample));
+}
+
+#define RESAMPLERS	64
+
+TEST(so_many_resamplers_of_a_gsi_and_no_more)
+{
+	struct vm *vm = vm_create(VM_IRQCHIP);
+	int fd[RESAMPLERS + 1], resample = bell();
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	for (int i = 0; i <= RESAMPLERS; i++)
+		fd[i] = bell();
+	for (int i = 0; i < RESAMPLERS; i++)
+		ASSERT_EQ(0, irqfd(vm, fd[i], 21, KVM_IRQFD_FLAG_RESAMPLE, resample));
+	EXPECT_EQ(-ENOSPC, irqfd(vm, fd[RESAMPLERS], 21, KVM_IRQFD_FLAG_RESAMPLE, resample));
+	EXPECT_EQ(-EBUSY, irqfd(vm, fd[0], 21, KVM_IRQFD_FLAG_RESAMPLE, resample));
+	EXPECT_EQ(0, irqfd(vm, fd[RESAMPLERS], 22, KVM_IRQFD_FLAG_RESAMPLE, resample));
+	EXPECT_EQ(0, irqfd(vm, fd[RESAMPLERS], 22, KVM_IRQFD_FLAG_DEASSIGN, 0));
+	EXPECT_EQ(0, irqfd(vm, fd[RESAMPLERS], 21, 0, 0));
+	EXPECT_EQ(0, irqfd(vm, fd[RESAMPLERS], 21, KVM_IRQFD_FLAG_DEASSIGN, 0));
+	EXPECT_EQ(0, irqfd(vm, fd[7], 21, KVM_IRQFD_FLAG_DEASSIGN, 0));
+	EXPECT_EQ(0, irqfd(vm, fd[RESAMPLERS], 21, KVM_IRQFD_FLAG_RESAMPLE, resample));
+	vm_destroy(vm);
+}
+
+/* Also where no route can be: nothing comes of it. */
+TEST(an_irqfd_takes_any_gsi)
+{
+	static const uint32_t gsis[] = { 23, 24, 4095, 4096, 0x7fffffff, 0xffffffff };
+	struct vm *vm = vm_create(VM_IRQCHIP);
+
+	for (size_t i = 0; i < sizeof(gsis) / sizeof(*gsis); i++) {
+		int edge = bell(), level = bell(), resample = bell();
+
+		EXPECT_EQ(0, irqfd(vm, edge, gsis[i], 0, 0));
+		EXPECT_EQ(0, irqfd(vm, level, gsis[i], KVM_IRQFD_FLAG_RESAMPLE, resample));
+		ring(edge);
+		ring(level);
+		EXPECT_EQ(0, irqfd(vm, level, gsis[i], KVM_IRQFD_FLAG_DEASSIGN, 0));
+		EXPECT_EQ(0, rings(resample));
+	}
+	vm_destroy(vm);
+}
+
 TEST(a_resample_descriptor_must_be_an_eventfd)
 {
 	struct vm *vm = vm_create(VM_IRQCHIP);

@@ -17,12 +17,14 @@
 
 #include <linux/compiler.h>
 #include <linux/hrtimer.h>
+#include <linux/hashtable.h>
 #include <linux/kvm.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 
 struct kiln_bus_dev;
 struct kiln_bus_table;
@@ -42,6 +44,12 @@ struct kiln_vm;
 
 /* ioeventfds per bus of one VM. */
 #define KILN_MAX_IOEVENTFDS		1000
+
+/* Resample irqfds of one GSI, all of which an EOI signals with IRQs off. */
+#define KILN_MAX_RESAMPLERS		64
+
+/* Of a VM's table of irqfds; there is one for each eventfd at most. */
+#define KILN_IRQFD_BITS			8
 
 enum kiln_bus {
 	KILN_BUS_PIO,
@@ -68,10 +76,10 @@ enum kiln_irq_source {
  * @bus: [RCU, @lock] kernel devices by address
  * @ioeventfds: [RCU, @lock] guest writes that signal an eventfd
  * @routing: [RCU, @lock] what a GSI is connected to; NULL until @present
- * @resamplers: [RCU, @lock] irqfds that want to know of EOIs
+ * @resamplers: [RCU, @lock] by GSI: irqfds that want to know of EOIs
  * @irqfd_lock: guards @irqfds and @dying; taken with the eventfd's wait-queue
  *	lock held
- * @irqfds: attached irqfds
+ * @irqfds: attached irqfds, by eventfd; more to come also takes @lock
  * @dying: irqfds to be torn down by irqfd_reap()
  * @reap: tears down @dying when an eventfd is closed under its irqfd
  *
@@ -86,10 +94,10 @@ struct kiln_irqchip {
 	struct kiln_bus_table __rcu *bus[KILN_NR_BUSES];
 	struct kiln_ioeventfds __rcu *ioeventfds[KILN_NR_BUSES];
 	struct kiln_routing __rcu *routing;
-	struct list_head resamplers;
+	struct xarray resamplers;
 	spinlock_t irqfd_lock;		/* lists below */
-	struct list_head irqfds;
-	struct list_head dying;
+	DECLARE_HASHTABLE(irqfds, KILN_IRQFD_BITS);
+	struct hlist_head dying;
 	struct work_struct reap;
 };
 

@@ -14,6 +14,8 @@
  */
 #include <linux/file.h>
 #include <linux/poll.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
 
 #include "private.h"
 
@@ -27,7 +29,7 @@
  * @resample: [c] the eventfd to signal at EOI, or NULL
  * @list: in vm->irq.irqfds or .dying [irqfd_lock]
  * @dying: on the latter [irqfd_lock]
- * @resamplers: in vm->irq.resamplers, if @resample [RCU, irq->lock]
+ * @resamplers: in the list of its GSI's, if @resample [RCU, irq->lock]
  * @wait: on the wait queue of @ctx
  * @poll: puts it there
  */
@@ -36,11 +38,23 @@ struct kiln_irqfd {
 	u32 gsi;
 	struct eventfd_ctx *ctx;
 	struct eventfd_ctx *resample;
-	struct list_head list;
+	struct hlist_node list;
 	bool dying;
 	struct list_head resamplers;
 	wait_queue_entry_t wait;
 	poll_table poll;
+};
+
+/**
+ * struct kiln_resampler - the resample irqfds of a GSI, in vm->irq.resamplers
+ * @irqfds: at least one, once it is in there [RCU, irq->lock]
+ * @nr: how many [irq->lock]
+ * @rcu: for those who still read
+ */
+struct kiln_resampler {
+	struct list_head irqfds;
+	unsigned int nr;
+	struct rcu_head rcu;
 };
 
 static void irqfd_inject(struct kiln_irqfd *irqfd)
@@ -57,7 +71,8 @@ static void irqfd_kill(struct kiln_irqfd *irqfd)
 {
 	lockdep_assert_held(&irqfd->vm->irq.irqfd_lock);
 	irqfd->dying = true;
-	list_move(&irqfd->list, &irqfd->vm->irq.dying);
+	hash_del(&irqfd->list);
+	hlist_add_head(&irqfd->list, &irqfd->vm->irq.dying);
 }
 
 /* The eventfd is being closed under us. */
@@ -104,36 +119,76 @@ static void irqfd_enqueue(struct file *file, wait_queue_head_t *head,
 
 bool irqfd_wants_ack(struct kiln_vm *vm, u32 gsi)
 {
-	struct kiln_irqfd *irqfd;
-	bool found = false;
-
-	rcu_read_lock();
-	list_for_each_entry_rcu(irqfd, &vm->irq.resamplers, resamplers) {
-		if (irqfd->gsi == gsi) {
-			found = true;
-			break;
-		}
-	}
-	rcu_read_unlock();
-	return found;
+	return xa_load(&vm->irq.resamplers, gsi);
 }
 
 /* All resample irqfds of a GSI share one source: it goes down for all. */
 void irqfd_resample(struct kiln_vm *vm, u32 gsi)
 {
+	struct kiln_resampler *resampler;
 	struct kiln_irqfd *irqfd;
-	bool lowered = false;
 
 	rcu_read_lock();
-	list_for_each_entry_rcu(irqfd, &vm->irq.resamplers, resamplers) {
-		if (irqfd->gsi != gsi)
-			continue;
-		if (!lowered)
-			kiln_irq_set(vm, KILN_IRQ_RESAMPLE, gsi, 0);
-		lowered = true;
-		kiln_eventfd_signal(irqfd->resample);
+	resampler = xa_load(&vm->irq.resamplers, gsi);
+	if (resampler) {
+		kiln_irq_set(vm, KILN_IRQ_RESAMPLE, gsi, 0);
+		list_for_each_entry_rcu(irqfd, &resampler->irqfds, resamplers)
+			kiln_eventfd_signal(irqfd->resample);
 	}
 	rcu_read_unlock();
+}
+
+static struct kiln_resampler *resampler_create(struct kiln_vm *vm, u32 gsi)
+{
+	struct kiln_resampler *resampler;
+	int r;
+
+	resampler = kzalloc(sizeof(*resampler), GFP_KERNEL_ACCOUNT);
+	if (!resampler)
+		return ERR_PTR(-ENOMEM);
+	INIT_LIST_HEAD(&resampler->irqfds);
+	r = xa_err(xa_store(&vm->irq.resamplers, gsi, resampler,
+			    GFP_KERNEL_ACCOUNT));
+	if (r) {
+		kfree(resampler);
+		return ERR_PTR(r);
+	}
+	return resampler;
+}
+
+static int resampler_join(struct kiln_irqfd *irqfd)
+{
+	struct kiln_vm *vm = irqfd->vm;
+	struct kiln_resampler *resampler;
+
+	lockdep_assert_held(&vm->irq.lock);
+	resampler = xa_load(&vm->irq.resamplers, irqfd->gsi);
+	if (!resampler)
+		resampler = resampler_create(vm, irqfd->gsi);
+	if (IS_ERR(resampler))
+		return PTR_ERR(resampler);
+	if (resampler->nr == KILN_MAX_RESAMPLERS)
+		return -ENOSPC;
+	resampler->nr++;
+	list_add_tail_rcu(&irqfd->resamplers, &resampler->irqfds);
+	kiln_vm_request_all(vm, KILN_REQ_EOI_MAP);
+	return 0;
+}
+
+/* The last resampler of a GSI lowers it. */
+static void resampler_leave(struct kiln_irqfd *irqfd)
+{
+	struct kiln_vm *vm = irqfd->vm;
+	struct kiln_resampler *resampler;
+
+	lockdep_assert_held(&vm->irq.lock);
+	resampler = xa_load(&vm->irq.resamplers, irqfd->gsi);
+	list_del_rcu(&irqfd->resamplers);
+	if (--resampler->nr)
+		return;
+	xa_erase(&vm->irq.resamplers, irqfd->gsi);
+	kfree_rcu(resampler, rcu);
+	kiln_irq_set(vm, KILN_IRQ_RESAMPLE, irqfd->gsi, 0);
 }
 
 /* -------------------------------------------------------------- teardown */
@@ -146,43 +201,42 @@ static void irqfd_free(struct kiln_irqfd *irqfd)
 	kfree(irqfd);
 }
 
-/* No wake-up from now on; the last resampler of a GSI lowers it. */
+/* No wake-up from now on. */
 static void irqfd_detach(struct kiln_irqfd *irqfd)
 {
-	struct kiln_vm *vm = irqfd->vm;
 	u64 count;
 
-	lockdep_assert_held(&vm->irq.lock);
 	eventfd_ctx_remove_wait_queue(irqfd->ctx, &irqfd->wait, &count);
-	if (!irqfd->resample)
-		return;
-	list_del_rcu(&irqfd->resamplers);
-	if (!irqfd_wants_ack(vm, irqfd->gsi))
-		kiln_irq_set(vm, KILN_IRQ_RESAMPLE, irqfd->gsi, 0);
+	if (irqfd->resample)
+		resampler_leave(irqfd);
 }
 
 static void irqfd_reap(struct kiln_vm *vm)
 {
 	struct kiln_irqchip *irq = &vm->irq;
-	struct kiln_irqfd *irqfd, *next;
+	struct hlist_node *next;
+	struct kiln_irqfd *irqfd;
 	bool resamplers = false;
-	LIST_HEAD(dying);
+	HLIST_HEAD(dying);
 
 	mutex_lock(&irq->lock);
 	spin_lock_irq(&irq->irqfd_lock);
-	list_splice_init(&irq->dying, &dying);
+	hlist_move_list(&irq->dying, &dying);
 	spin_unlock_irq(&irq->irqfd_lock);
 
-	list_for_each_entry(irqfd, &dying, list) {
+	hlist_for_each_entry(irqfd, &dying, list) {
 		irqfd_detach(irqfd);
 		resamplers |= !!irqfd->resample;
+		cond_resched();
 	}
 	if (resamplers) {
 		synchronize_rcu_expedited();
 		kiln_vm_request_all(vm, KILN_REQ_EOI_MAP);
 	}
-	list_for_each_entry_safe(irqfd, next, &dying, list)
+	hlist_for_each_entry_safe(irqfd, next, &dying, list) {
 		irqfd_free(irqfd);
+		cond_resched();
+	}
 	mutex_unlock(&irq->lock);
 }
 
@@ -193,21 +247,28 @@ static void irqfd_reap_work(struct work_struct *work)
 
 /* ------------------------------------------------------- attach and detach */
 
-static int irqfd_enlist(struct kiln_irqfd *irqfd)
+/* Only adding one takes irq->lock, so "no" stays true while that is held. */
+static bool irqfd_attached(struct kiln_irqchip *irq,
+			   const struct eventfd_ctx *ctx)
+{
+	struct kiln_irqfd *irqfd;
+	bool found = false;
+
+	lockdep_assert_held(&irq->lock);
+	spin_lock_irq(&irq->irqfd_lock);
+	hash_for_each_possible(irq->irqfds, irqfd, list, (unsigned long)ctx)
+		found |= irqfd->ctx == ctx;
+	spin_unlock_irq(&irq->irqfd_lock);
+	return found;
+}
+
+static void irqfd_enlist(struct kiln_irqfd *irqfd)
 {
 	struct kiln_irqchip *irq = &irqfd->vm->irq;
-	struct kiln_irqfd *other;
-	int r = 0;
 
 	spin_lock_irq(&irq->irqfd_lock);
-	list_for_each_entry(other, &irq->irqfds, list) {
-		if (other->ctx == irqfd->ctx)
-			r = -EBUSY;
-	}
-	if (!r)
-		list_add_tail(&irqfd->list, &irq->irqfds);
+	hash_add(irq->irqfds, &irqfd->list, (unsigned long)irqfd->ctx);
 	spin_unlock_irq(&irq->irqfd_lock);
-	return r;
 }
 
 /*
@@ -216,18 +277,17 @@ static int irqfd_enlist(struct kiln_irqfd *irqfd)
  */
 static int irqfd_activate(struct kiln_irqfd *irqfd, struct file *file)
 {
-	struct kiln_vm *vm = irqfd->vm;
 	__poll_t events;
 	int r;
 
-	lockdep_assert_held(&vm->irq.lock);
-	r = irqfd_enlist(irqfd);
-	if (r)
-		return r;
+	if (irqfd_attached(&irqfd->vm->irq, irqfd->ctx))
+		return -EBUSY;
 	if (irqfd->resample) {
-		list_add_tail_rcu(&irqfd->resamplers, &vm->irq.resamplers);
-		kiln_vm_request_all(vm, KILN_REQ_EOI_MAP);
+		r = resampler_join(irqfd);
+		if (r)
+			return r;
 	}
+	irqfd_enlist(irqfd);
 	init_waitqueue_func_entry(&irqfd->wait, irqfd_wakeup);
 	init_poll_funcptr(&irqfd->poll, irqfd_enqueue);
 	events = vfs_poll(file, &irqfd->poll);
@@ -292,12 +352,14 @@ static int irqfd_assign(struct kiln_vm *vm, const struct kvm_irqfd *args)
 static int irqfd_deassign(struct kiln_vm *vm, const struct kvm_irqfd *args)
 {
 	struct eventfd_ctx *ctx = eventfd_ctx_fdget(args->fd);
-	struct kiln_irqfd *irqfd, *next;
+	struct kiln_irqfd *irqfd;
+	struct hlist_node *next;
 
 	if (IS_ERR(ctx))
 		return PTR_ERR(ctx);
 	spin_lock_irq(&vm->irq.irqfd_lock);
-	list_for_each_entry_safe(irqfd, next, &vm->irq.irqfds, list) {
+	hash_for_each_possible_safe(vm->irq.irqfds, irqfd, next, list,
+				    (unsigned long)ctx) {
 		if (irqfd->ctx == ctx && irqfd->gsi == args->gsi)
 			irqfd_kill(irqfd);
 	}
@@ -325,20 +387,25 @@ void irqfd_init(struct kiln_vm *vm)
 	struct kiln_irqchip *irq = &vm->irq;
 
 	spin_lock_init(&irq->irqfd_lock);
-	INIT_LIST_HEAD(&irq->irqfds);
-	INIT_LIST_HEAD(&irq->dying);
-	INIT_LIST_HEAD(&irq->resamplers);
+	hash_init(irq->irqfds);
+	INIT_HLIST_HEAD(&irq->dying);
+	xa_init(&irq->resamplers);
 	INIT_WORK(&irq->reap, irqfd_reap_work);
 }
 
 void irqfd_release(struct kiln_vm *vm)
 {
-	struct kiln_irqfd *irqfd, *next;
+	struct kiln_irqfd *irqfd;
+	struct hlist_node *next;
+	int i;
 
-	spin_lock_irq(&vm->irq.irqfd_lock);
-	list_for_each_entry_safe(irqfd, next, &vm->irq.irqfds, list)
-		irqfd_kill(irqfd);
-	spin_unlock_irq(&vm->irq.irqfd_lock);
+	for (i = 0; i < HASH_SIZE(vm->irq.irqfds); i++) {
+		spin_lock_irq(&vm->irq.irqfd_lock);
+		hlist_for_each_entry_safe(irqfd, next, &vm->irq.irqfds[i], list)
+			irqfd_kill(irqfd);
+		spin_unlock_irq(&vm->irq.irqfd_lock);
+		cond_resched();
+	}
 	irqfd_reap(vm);
 	cancel_work_sync(&vm->irq.reap);
 }
