@@ -4,9 +4,15 @@
  * its delivery itself needs the hypervisor; NMIs arrive and are blocked until IRET (SDM vol. 3 §6, AMD APM vol. 2 §8).
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "machine.h"
 #include "rule.h"
 
 static volatile uint64_t seen_rip __guest_data = 0, seen_error __guest_data = 0, seen_dr6 __guest_data = 0;
@@ -377,6 +383,52 @@ TEST(an_nmi_whose_delivery_exits_arrives_once_and_blocks_others)
 	ASSERT_OUTCOME("sync 101", vcpu);
 	ASSERT_IOCTL(0, vcpu->fd, KVM_NMI, NULL);
 	ASSERT_OUTCOME("sync 102", vcpu);
+}
+
+/* ---- What the guest leaves in the debug registers ---- */
+
+static volatile sig_atomic_t traps;
+static volatile int watched;
+
+static void count_sigtrap(int nr)
+{
+	traps++;
+}
+
+static __guest void leaves_a_step_in_dr6(void)
+{
+	write_dr6(0xffff4ff0);
+	for (int i = 0; i < 3; i++)
+		guest_sync(i);
+	guest_expect(0xffff4ff0, read_dr6());
+	guest_done();
+}
+
+/* With that in DR6 the kernel takes the launcher's next breakpoint for a step, which it did not ask for. */
+TEST(what_the_guest_has_in_dr6_does_not_come_to_the_launcher)
+{
+	struct vcpu *vcpu = vm_create_one(0, leaves_a_step_in_dr6);
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_BREAKPOINT, .size = sizeof(attr), .bp_type = HW_BREAKPOINT_W,
+		.bp_addr = (uintptr_t)&watched, .bp_len = sizeof(watched), .exclude_kernel = 1, .exclude_hv = 1,
+	};
+	uint64_t hits;
+	int fd;
+
+	signal(SIGTRAP, count_sigtrap);
+	ASSERT_TRUE(pin_to_cpu(0));
+	ASSERT_OUTCOME("sync 0", vcpu);
+	ASSERT_OUTCOME("sync 1", vcpu);
+	ASSERT_OUTCOME("sync 2", vcpu);
+	fd = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	if (fd < 0)
+		SKIP(return, "no breakpoints by perf_event_open(): %s", strerror(errno));
+	watched = 1;
+	ASSERT_EQ(sizeof(hits), read(fd, &hits, sizeof(hits)));
+	close(fd);
+	EXPECT_EQ(1, hits);
+	EXPECT_EQ(0, traps);
+	ASSERT_DONE(vcpu);
 }
 
 TEST_HARNESS_MAIN

@@ -339,8 +339,21 @@ static void save_guest_drs(struct svm_vcpu *svm)
 	get_debugreg(vcpu->dr[3], 3);
 	vcpu->dr6 = svm->vmcb->save.dr6;
 	vcpu->dr7 = svm->vmcb->save.dr7;
-	set_debugreg(DR6_RESERVED, 6);
 	svm_own_drs(svm, false);
+}
+
+/*
+ * VMRUN has loaded the guest's DR6, and no exit puts another in its place: the
+ * host would find it at its next #DB. What the VMCB has of it handle_db() has
+ * yet to see; anybody else's is in vcpu->dr6.
+ */
+static void reset_dr6(struct svm_vcpu *svm)
+{
+	set_debugreg(DR6_RESERVED, 6);
+	if (svm->exit_code == SVM_EXIT_EXCP_BASE + X86_TRAP_DB)
+		return;
+	svm->vmcb->save.dr6 = DR6_RESERVED;
+	svm_dirty(svm, SVM_CLEAN_DR);
 }
 
 static __always_inline bool uses_xsave(struct kiln_vcpu *vcpu)
@@ -440,6 +453,8 @@ void svm_enter(struct kiln_vcpu *vcpu)
 		load_host_xsave(vcpu, pkru);
 	if (unlikely(svm->drs_owned))
 		save_guest_drs(svm);
+	if (unlikely(svm->vmcb->save.dr6 != DR6_RESERVED))
+		reset_dr6(svm);
 	/* The exit has cleared DR7 (§15.6). */
 	if (unlikely(hw_breakpoint_active()))
 		hw_breakpoint_restore();
