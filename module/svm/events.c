@@ -85,12 +85,15 @@ KILN_EXPORT_FOR_KUNIT(svm_set_blocking);
 /*
  * The guest goes elsewhere than to the instruction that was to be stepped, and
  * nobody shall find our TF on its stack. Whether the IRET has been executed is
- * to be found out again.
+ * to be found out again, for the sake of the NMI that waits for it: whoever
+ * asked for the window does not ask again.
  */
 static void leave_step(struct svm_vcpu *svm)
 {
-	if (svm->nmi_iret)
+	if (svm->nmi_iret) {
 		set_nmi_mask(svm, true);
+		svm_intercept(svm, INTERCEPT_IRET, true);
+	}
 	svm->step = false;
 	svm->shadow_rip = 0;
 }
@@ -146,6 +149,8 @@ void svm_inject(struct kiln_vcpu *vcpu, enum kiln_inject what)
 		return;
 	}
 }
+
+KILN_EXPORT_FOR_KUNIT(svm_inject);
 
 static void forget_injected(struct kiln_vcpu *vcpu)
 {

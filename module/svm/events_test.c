@@ -100,6 +100,32 @@ static void a_second_nmi_waits_for_the_iret(struct kunit *test)
 	}
 }
 
+/* The interrupt's handler comes first, so the IRET is met once more. */
+static void it_goes_on_waiting_if_another_event_goes_first(struct kunit *test)
+{
+	struct svm_vcpu *svm;
+	int vnmi;
+
+	for (vnmi = 0; vnmi < 2; vnmi++) {
+		svm = vcpu_of(test, vnmi);
+		svm_set_blocking(&svm->vcpu, KILN_BLOCK_NMI);
+		/* As handle_iret() leaves it. */
+		svm_intercept(svm, INTERCEPT_IRET, false);
+		svm->nmi_iret = true;
+		svm->step_rip = RIP;
+		svm_window(&svm->vcpu, true);
+		KUNIT_EXPECT_TRUE(test, svm->step);
+		svm_inject(&svm->vcpu, KILN_INJECT_IRQ);
+		KUNIT_EXPECT_FALSE(test, svm->step);
+		KUNIT_EXPECT_FALSE(test, svm->nmi_iret);
+		KUNIT_EXPECT_EQ(test, svm_get_blocking(&svm->vcpu),
+				KILN_BLOCK_NMI);
+		KUNIT_EXPECT_TRUE(test, waits_for_iret(svm));
+		svm->injected = false;
+		svm_intercept(svm, INTERCEPT_IRET, false);
+	}
+}
+
 static void a_shadow_is_stepped_through(struct kunit *test)
 {
 	struct svm_vcpu *svm = vcpu_of(test, false);
@@ -163,6 +189,7 @@ static struct kunit_case events_cases[] = {
 	KUNIT_CASE(masked_nmis_are_masked),
 	KUNIT_CASE(vnmi_masks_them_without_an_exit),
 	KUNIT_CASE(a_second_nmi_waits_for_the_iret),
+	KUNIT_CASE(it_goes_on_waiting_if_another_event_goes_first),
 	KUNIT_CASE(a_shadow_is_stepped_through),
 	KUNIT_CASE(the_delivery_of_another_event_is_not),
 	KUNIT_CASE(a_step_is_over_where_its_instruction_was_carried_out_here),
