@@ -7,6 +7,7 @@
  */
 #include <linux/errno.h>
 #include <linux/kvm_para.h>
+#include <linux/minmax.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -21,7 +22,10 @@
 #include "vcpu.h"
 
 /* SDM vol. 3 §4.1.4: where leaf 0x80000008 is missing */
-#define DEFAULT_PHYS_BITS	36
+#define DEFAULT_PHYS_BITS	36u
+/* What page-table entries have room for, and no less than without PAE. */
+#define MIN_PHYS_BITS		32u
+#define MAX_PHYS_BITS		52u
 
 const struct kvm_cpuid_entry2 *
 kiln_cpuid_search(const struct kvm_cpuid_entry2 *entries, u32 nent,
@@ -235,6 +239,18 @@ static bool same_entries(const struct kiln_cpuid *cpuid,
 	return true;
 }
 
+/*
+ * Physical-address bits. User space may say anything, and shifts by it are all
+ * over the place: what no processor has is taken for the nearest that one might.
+ */
+static u32 phys_bits(const struct kvm_cpuid_entry2 *sizes)
+{
+	u32 bits = sizes ? sizes->eax & 0xff : 0;
+
+	return bits ? clamp(bits, MIN_PHYS_BITS, MAX_PHYS_BITS) :
+		      DEFAULT_PHYS_BITS;
+}
+
 /* What the rest of the module wants to know of the entries. */
 static void derive(struct kiln_vcpu *vcpu)
 {
@@ -243,8 +259,7 @@ static void derive(struct kiln_vcpu *vcpu)
 
 	kiln_cpuid_caps(cpuid->entries, cpuid->nent, cpuid->caps);
 
-	entry = kiln_cpuid_find(vcpu, 0x80000008, 0);
-	vcpu->maxphyaddr = entry ? entry->eax & 0xff : DEFAULT_PHYS_BITS;
+	vcpu->maxphyaddr = phys_bits(kiln_cpuid_find(vcpu, 0x80000008, 0));
 
 	entry = kiln_cpuid_find(vcpu, 0xd, 0);
 	vcpu->guest_supported_xcr0 = entry ?

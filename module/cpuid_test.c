@@ -245,6 +245,22 @@ static void physical_width_is_36_where_not_said(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 36, vcpu->maxphyaddr);
 }
 
+static void physical_width_is_one_that_can_be(struct kunit *test)
+{
+	struct kvm_cpuid_entry2 sizes = { .function = 0x80000008 };
+	struct kiln_vcpu *vcpu = new_vcpu(test);
+	u32 bits;
+
+	for (bits = 0; bits < 256; bits++) {
+		u32 want = bits ? clamp(bits, 32u, 52u) : 36;
+
+		sizes.eax = 48 << 8 | bits;
+		KUNIT_ASSERT_EQ(test, 0, give(test, vcpu, &sizes, 1));
+		KUNIT_EXPECT_EQ_MSG(test, want, vcpu->maxphyaddr, "%u bits",
+				    bits);
+	}
+}
+
 static void what_is_not_offered_cannot_be_used(struct kunit *test)
 {
 	static const struct kvm_cpuid_entry2 greedy[] = {
@@ -401,6 +417,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(bits_that_follow_state_do_not_make_a_difference),
 	KUNIT_CASE(linear_addresses_have_48_or_57_bits),
 	KUNIT_CASE(physical_width_is_36_where_not_said),
+	KUNIT_CASE(physical_width_is_one_that_can_be),
 	KUNIT_CASE(what_is_not_offered_cannot_be_used),
 	KUNIT_CASE(what_is_not_given_cannot_be_used),
 	KUNIT_CASE(each_offered_entry_is_found_by_its_own_key),

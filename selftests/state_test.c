@@ -647,6 +647,41 @@ TEST_F(state, an_empty_cpuid_is_allowed)
 	EXPECT_IOCTL(0, vcpu->fd, KVM_SET_CPUID2, &none);
 }
 
+static __guest void asks_a_device(void)
+{
+	guest_sync(*(volatile uint32_t *)0xd0000000UL);
+}
+
+/* Page tables are walked and registers checked by it, so no width may be too much. */
+TEST_F(state, a_width_of_addresses_that_cannot_be_does_no_harm)
+{
+	static const uint32_t widths[] = { 0, 1, 31, 32, 52, 53, 63, 64, 65, 128, 255 };
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	for (size_t i = 0; i < sizeof(widths) / sizeof(*widths); i++) {
+		struct vcpu *vcpu = vm_create_one(0, asks_a_device);
+		struct kvm_cpuid2 *cpuids = supported_cpuid(vcpu->vm->dev);
+		struct kvm_cpuid_entry2 *sizes = cpuid_find(cpuids, 0x80000008, 0);
+		struct kvm_sregs s = vcpu_sregs(vcpu);
+
+		ASSERT_NE(NULL, sizes);
+		sizes->eax = 48 << 8 | widths[i];
+		ASSERT_IOCTL(0, vcpu->fd, KVM_SET_CPUID2, cpuids);
+		EXPECT_IOCTL(0, vcpu->fd, KVM_SET_SREGS, &s);
+		s.apic_base |= 1ULL << 62;
+		EXPECT_IOCTL(-EINVAL, vcpu->fd, KVM_SET_SREGS, &s);
+		s.apic_base &= ~(1ULL << 62);
+		s.cr3 |= 1ULL << 52;
+		EXPECT_IOCTL(-EINVAL, vcpu->fd, KVM_SET_SREGS, &s);
+		ASSERT_EXIT(MMIO, vcpu);
+		memset(vcpu->run->mmio.data, 0, sizeof(vcpu->run->mmio.data));
+		ASSERT_OUTCOME("sync 0", vcpu);
+		free(cpuids);
+		vm_destroy(vcpu->vm);
+	}
+}
+
 /* ---- a vCPU taken apart and put together again ---- */
 
 static __guest void counts_up(void)

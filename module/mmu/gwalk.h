@@ -36,7 +36,7 @@
  * @rflags: AC
  * @pkru: protection-key rights; used if CR4.PKE
  * @cpl: 0 to 3; 3 makes explicit accesses user-mode accesses
- * @phys_bits: the guest's physical-address width, 36 to 52
+ * @phys_bits: the guest's physical-address width, 32 to 52
  * @gbpages: the guest's CPUID announces 1 GiB pages
  * @pdpte: the four PDPTEs the CPU holds for PAE paging; NULL: read from @cr3
  * @read_entry: fetch the @size (4 or 8) bytes at @gpa, aligned to @size, as
