@@ -292,11 +292,14 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 		   vcpu->dr7 & DR_LOCAL_ENABLE_MASK;
 	bool xcr = guest_xcr0_differs(vcpu);
 	bool xss = guest_xss_differs(vmx);
+	unsigned long debugctl;
 
 	if (!vmx->guest_loaded)
 		vmx_load_guest(vmx);
 	refresh_host_crs(vmx);
 	refresh_host_perf(vmx);
+	/* Each time: perf changes it from interrupts, which are off by now. */
+	debugctl = get_debugctlmsr();
 	if (unlikely(drs))
 		load_guest_drs(vcpu);
 	if (unlikely(xcr))
@@ -338,8 +341,8 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 	if (unlikely(xss))
 		wrmsrl(MSR_IA32_XSS, kiln_host_xss);
 	/* Both were cleared by the exit (§28.5.1). */
-	if (unlikely(vmx->host_debugctl))
-		update_debugctlmsr(vmx->host_debugctl);
+	if (unlikely(debugctl))
+		update_debugctlmsr(debugctl);
 	if (unlikely(hw_breakpoint_active()))
 		hw_breakpoint_restore();
 	if (!vmx->fail)

@@ -307,7 +307,6 @@ void vmx_load_guest(struct vmx_vcpu *vmx)
 		     current->thread.gsindex | vmx->host_selectors))
 		host_selectors(vmx, ds, es);
 	wrmsrl(MSR_KERNEL_GS_BASE, vmx->msr_kernel_gs_base);
-	vmx->host_debugctl = get_debugctlmsr();
 	vmx->guest_loaded = true;
 }
 

@@ -112,7 +112,6 @@ struct vmx_vcpu {
 	u64 uret[VMX_NR_URET];		/* [t] guest values */
 	u64 host_fs_base, host_gs_base;	/* [p] as in the VMCS */
 	u64 host_kernel_gs_base;	/* [p] */
-	u64 host_debugctl;		/* [p] */
 	u16 host_fs_sel, host_gs_sel;	/* [p] */
 	u16 host_ds_sel, host_es_sel;	/* [p] */
 	u16 host_selectors;		/* [p] the four, ORed */
