@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "machine.h"
 #include "virtio.h"
 
 #define DOORBELL	0xd0000000UL
@@ -102,6 +103,56 @@ TEST_F(device, types_queues_and_reserved_fields_are_checked)
 	EXPECT_IOCTL(-EFAULT, self->vm->fd, KILN_CREATE_VIRTIO, NULL);
 	EXPECT_IOCTL(-ENOTTY, self->vm->dev, KILN_CREATE_VIRTIO, &c);
 	EXPECT_IOCTL(-ENOTTY, self->vm->fd, KILN_VIRTIO_SET_MSI, &c);
+}
+
+/* Each queue is a thread of the host in the end. */
+TEST_F(device, a_vm_has_1024_queues_and_no_more)
+{
+	int fd[16];
+
+	/* The fixture's has one. */
+	for (int i = 0; i < 15; i++) {
+		fd[i] = virtio_fd(self->vm, VIRTIO_ID_BLOCK, 64);
+		ASSERT_LE(0, fd[i]);
+	}
+	EXPECT_EQ(-ENOSPC, virtio_fd(self->vm, VIRTIO_ID_BLOCK, 64));
+	fd[15] = virtio_fd(self->vm, VIRTIO_ID_BLOCK, 63);
+	EXPECT_LE(0, fd[15]);
+	EXPECT_EQ(-ENOSPC, virtio_fd(self->vm, VIRTIO_ID_RNG, 1));
+	close(fd[3]);
+	fd[3] = virtio_fd(self->vm, VIRTIO_ID_BLOCK, 64);
+	EXPECT_LE(0, fd[3]);
+	for (int i = 0; i < 16; i++)
+		close(fd[i]);
+}
+
+static unsigned int max_queue_threads(const char *set)
+{
+	static const char path[] = "/sys/module/kiln/parameters/max_queue_threads";
+	unsigned int n = ~0U;
+	FILE *f = fopen(path, "r");
+
+	if (!f || fscanf(f, "%u", &n) != 1)
+		n = ~0U;
+	if (f)
+		fclose(f);
+	return set && !write_file(path, set) ? ~0U : n;
+}
+
+TEST_F(device, an_administrator_says_how_many_threads_all_queues_get)
+{
+	int fd = virtio_fd(self->vm, VIRTIO_ID_BLOCK, 8);
+	char before[16];
+	unsigned int n = max_queue_threads("4");
+
+	if (n == ~0U)
+		SKIP(return, "the module's parameter cannot be written");
+	snprintf(before, sizeof(before), "%u", n);
+	EXPECT_IOCTL(-EAGAIN, fd, VHOST_SET_OWNER, NULL);
+	EXPECT_IOCTL(-EPERM, fd, VHOST_RESET_OWNER, NULL);
+	max_queue_threads(before);
+	EXPECT_IOCTL(0, fd, VHOST_SET_OWNER, NULL);
+	close(fd);
 }
 
 TEST_F(device, it_says_what_it_is)

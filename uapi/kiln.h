@@ -153,7 +153,9 @@ struct kiln_counters {
  *
  * and those below. VHOST_SET_OWNER comes before all of them but VHOST_GET_FEATURES,
  * VHOST_SET_FEATURES, VHOST_VDPA_GET_*, KILN_VIRTIO_GET_BROKEN and those of the
- * back ends (numbers from 0x20 on): -EPERM. A call from another process: -EIO.
+ * back ends (numbers from 0x20 on): -EPERM. It makes a thread for each queue;
+ * -EAGAIN: there are as many as the module's parameter max_queue_threads allows.
+ * A call from another process: -EIO.
  *
  * A device works from the moment VIRTIO_CONFIG_S_DRIVER_OK is
  * set in its status, on the queues that are enabled. VHOST_VDPA_SUSPEND takes
@@ -194,7 +196,8 @@ struct kiln_virtio_create {
 
 /*
  * On a VM. Returns the descriptor. -EINVAL: unknown type, nr_queues out of
- * range, a bit or field set that must be zero; -EMFILE; -ENOMEM.
+ * range, a bit or field set that must be zero; -ENOSPC: more than 1024 queues in
+ * the VM; -EMFILE; -ENOMEM.
  */
 #define KILN_CREATE_VIRTIO	_IOW(KILNIO, 0x10, struct kiln_virtio_create)
 

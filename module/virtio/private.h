@@ -143,7 +143,8 @@ struct kiln_worker {
  *
  * It gets the caller's cgroups and nice value.
  *
- * Return: 0, -ENOMEM, -EINTR, or what the caller's cgroups say.
+ * Return: 0, -EAGAIN: there are too many, -ENOMEM, -EINTR, or what the caller's
+ * cgroups say.
  */
 int kiln_worker_start(struct kiln_worker *worker, const char *name, u32 index);
 

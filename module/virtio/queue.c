@@ -534,6 +534,9 @@ int kiln_queue_init(struct kiln_queue *queue, struct kiln_virtio *dev,
 	hrtimer_init(&queue->timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
 	queue->timer.function = timer_fired;
 	init_llist_head(&queue->done);
+	if (atomic_inc_return(&dev->vm->virtio.nr_queues) >
+	    KILN_VIRTIO_MAX_QUEUES)
+		return -ENOSPC;
 	queue->iov = kvcalloc(dev->ops->iov_max, sizeof(*queue->iov),
 			      GFP_KERNEL_ACCOUNT);
 	return queue->iov ? 0 : -ENOMEM;
@@ -543,5 +546,6 @@ void kiln_queue_destroy(struct kiln_queue *queue)
 {
 	kiln_worker_free(&queue->worker);
 	kvfree(queue->iov);
+	atomic_dec(&queue->dev->vm->virtio.nr_queues);
 	mutex_destroy(&queue->lock);
 }

@@ -10,6 +10,7 @@
 #ifndef KILN_VIRTIO_H
 #define KILN_VIRTIO_H
 
+#include <linux/atomic.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/types.h>
@@ -23,11 +24,16 @@ struct kiln_vm;
  * struct kiln_vm_virtio - the virtio devices of a VM, embedded as vm->virtio
  * @lock: guards @devices; held while the memory slots change
  * @devices: those whose descriptor is open
+ * @nr_queues: [a] of all devices
  */
 struct kiln_vm_virtio {
 	struct mutex lock;		/* devices */
 	struct list_head devices;
+	atomic_t nr_queues;
 };
+
+/* Each is a thread of the host. */
+#define KILN_VIRTIO_MAX_QUEUES	1024
 
 void kiln_virtio_init(struct kiln_vm *vm);
 
@@ -43,7 +49,8 @@ void kiln_virtio_destroy(struct kiln_vm *vm);
  * @args: from user space
  *
  * Return: the device's descriptor; -EINVAL for a type that is unknown, a number
- * of queues out of its range, flags or reserved fields; -EMFILE; -ENOMEM.
+ * of queues out of its range, flags or reserved fields; -ENOSPC: more than
+ * KILN_VIRTIO_MAX_QUEUES in the VM; -EMFILE; -ENOMEM.
  * Context: process, of the VM's mm.
  */
 int kiln_virtio_create(struct kiln_vm *vm,

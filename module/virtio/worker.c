@@ -7,14 +7,36 @@
  * there is work: a worker must not keep alive what its process has left. Once
  * the memory is gone the work is to clear away what is left, and no more.
  */
+#include <linux/atomic.h>
 #include <linux/cgroup.h>
 #include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
 
 #include "private.h"
 
 #define WORK	0		/* bit of worker->pending */
+
+/*
+ * Threads are the host's, not their owner's: RLIMIT_NPROC does not count them,
+ * and the pids of a cgroup only from when they have joined it.
+ */
+static unsigned int max_queue_threads;
+module_param(max_queue_threads, uint, 0644);
+MODULE_PARM_DESC(max_queue_threads,
+		 "Most threads that serve virtio queues, of all VMs together (0: as memory allows, 8192 at most)");
+
+static atomic_t nr_threads;
+
+/* Without a word of the administrator, stacks take no more than a 32nd. */
+static unsigned int threads_allowed(void)
+{
+	unsigned long stacks = totalram_pages() >> THREAD_SIZE_ORDER;
+
+	return READ_ONCE(max_queue_threads) ?: min(stacks / 32, 8192ul);
+}
 
 static void work(struct kiln_worker *worker)
 {
@@ -48,7 +70,7 @@ static int worker_main(void *arg)
 	return 0;
 }
 
-int kiln_worker_start(struct kiln_worker *worker, const char *name, u32 index)
+static int make_thread(struct kiln_worker *worker, const char *name, u32 index)
 {
 	struct task_struct *task;
 	int r;
@@ -70,10 +92,23 @@ int kiln_worker_start(struct kiln_worker *worker, const char *name, u32 index)
 	return 0;
 }
 
+int kiln_worker_start(struct kiln_worker *worker, const char *name, u32 index)
+{
+	int r = -EAGAIN;
+
+	if (atomic_inc_return(&nr_threads) <= threads_allowed())
+		r = make_thread(worker, name, index);
+	if (r)
+		atomic_dec(&nr_threads);
+	return r;
+}
+
 void kiln_worker_stop(struct kiln_worker *worker)
 {
-	if (worker->task)
-		kthread_stop(worker->task);
+	if (!worker->task)
+		return;
+	kthread_stop(worker->task);
+	atomic_dec(&nr_threads);
 }
 
 void kiln_worker_free(struct kiln_worker *worker)
