@@ -12,6 +12,7 @@
 #include "spec_offsets.h"
 
 DEFINE_STATIC_KEY_FALSE(kiln_l1d_flush);
+DEFINE_STATIC_KEY_FALSE(kiln_l1d_flush_always);
 
 /* The vCPU each CPU ran last, by a number that is not used again. */
 static DEFINE_PER_CPU(u64, last_run);
@@ -49,6 +50,9 @@ int kiln_spec_init(void)
 			return -ENOMEM;
 	}
 	static_branch_enable(&kiln_l1d_flush);
+	if (l1tf_mitigation == L1TF_MITIGATION_FULL ||
+	    l1tf_mitigation == L1TF_MITIGATION_FULL_FORCE)
+		static_branch_enable(&kiln_l1d_flush_always);
 	return 0;
 }
 
@@ -56,6 +60,8 @@ void kiln_spec_exit(void)
 {
 	if (static_key_enabled(&kiln_l1d_flush))
 		static_branch_disable(&kiln_l1d_flush);
+	if (static_key_enabled(&kiln_l1d_flush_always))
+		static_branch_disable(&kiln_l1d_flush_always);
 	free_pages((unsigned long)l1d_pages, L1D_PAGES_ORDER);
 	l1d_pages = NULL;
 }

@@ -30,6 +30,7 @@
 #include "vm.h"
 
 DECLARE_STATIC_KEY_FALSE(kiln_l1d_flush);
+DECLARE_STATIC_KEY_FALSE(kiln_l1d_flush_always);
 
 /**
  * kiln_spec_init() - learn what the host wants; at load
@@ -87,6 +88,21 @@ static __always_inline void kiln_spec_each_entry(struct kiln_vcpu *vcpu)
 static __always_inline void kiln_spec_leave(void)
 {
 	kiln_ibpb_exit_to_user();
+}
+
+/**
+ * kiln_spec_reenter() - before the guest is entered again after a fast exit
+ *
+ * What those touch of the host is little, and the guest's own affair: by default
+ * as much as KVM lets pass without a flush. l1tf=full on the host's command
+ * line asks for one at each entry all the same.
+ *
+ * Context: as kiln_spec_enter().
+ */
+static __always_inline void kiln_spec_reenter(void)
+{
+	if (static_branch_unlikely(&kiln_l1d_flush_always))
+		kiln_spec_flush_l1d();
 }
 
 /* Rows of the MSR table: IA32_SPEC_CTRL, IA32_PRED_CMD, VIRT_SPEC_CTRL. */

@@ -327,6 +327,7 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 				   VMX_EXIT_REASONS_FAILED_VMENTRY);
 		if (!fast_exit(vmx))
 			break;
+		kiln_spec_reenter();
 		/* Each entry starts the timer from what the VMCS says. */
 		if (vmx->timer)
 			arm_timer(vmx);
