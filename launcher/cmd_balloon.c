@@ -74,6 +74,12 @@ static void print(const struct client *client, json_t *balloon, const struct con
 	       client_size(reported, client_number(balloon, "reported")));
 }
 
+/* What is asked of a guest that stands still it hears when it goes on. */
+static bool is_suspended(const json_t *balloon)
+{
+	return !strcmp(client_text(balloon, "state"), "suspended");
+}
+
 static int explain(const struct client *client, const json_t *balloon)
 {
 	char now[CLIENT_SIZE], target[CLIENT_SIZE];
@@ -81,6 +87,10 @@ static int explain(const struct client *client, const json_t *balloon)
 	if (!json_is_true(json_object_get(json_object_get(balloon, "device"), "at_work")))
 		error_set("%s was asked, but has no balloon driver at work (virtio_balloon); load it in the guest",
 			  client->name);
+	else if (is_suspended(balloon))
+		error_set("%s is suspended at %s and hears that it is asked for %s when it goes on; `kiln resume %s`",
+			  client->name, client_size(now, client_number(balloon, "now")),
+			  client_size(target, client_number(balloon, "target")), client->name);
 	else
 		error_set("%s stays at %s, asked for %s: it has no more to give, or its driver is stuck; ask for less",
 			  client->name, client_size(now, client_number(balloon, "now")),
@@ -180,7 +190,8 @@ static int wait_for(struct client *client, json_t *balloon, const struct config 
 			nearest = distance(balloon);
 			since = clock_monotonic();
 		}
-		if (clock_monotonic() - since > (int64_t)config->timeout * NS_PER_SECOND) {
+		if (is_suspended(balloon) ||
+		    clock_monotonic() - since > (int64_t)config->timeout * NS_PER_SECOND) {
 			status = explain(client, balloon);
 			break;
 		}

@@ -114,14 +114,16 @@ static int virtio_call(const struct virtio *virtio, unsigned long request, void 
 	return virtio->call(virtio->fd, request, arg);
 }
 
-static json_t *describe_device(const struct virtio *virtio)
+static json_t *describe_device(const struct control *control, unsigned int index)
 {
+	const struct virtio *virtio = control->guest.devices->list[index];
 	struct kiln_virtio_broken broken;
 	unsigned char status = 0;
 	json_t *object = json_pack("{s:o}", "name", control_text(virtio->name));
 
 	virtio_call(virtio, VHOST_VDPA_GET_STATUS, &status);
 	/* A device that stands still was at work, or it would not be stopped. */
+	status |= control->paused.status[index];
 	put(object, "at_work", json_boolean(status & VIRTIO_CONFIG_S_DRIVER_OK));
 	if (!virtio_call(virtio, KILN_VIRTIO_GET_BROKEN, &broken)) {
 		broken.cause[sizeof(broken.cause) - 1] = '\0';
@@ -130,18 +132,12 @@ static json_t *describe_device(const struct virtio *virtio)
 	return object;
 }
 
-static json_t *describe_devices(struct control *control)
+static json_t *describe_devices(const struct control *control)
 {
-	const struct devices *devices = control->guest.devices;
 	json_t *array = json_array();
 
-	for (unsigned int i = 0; i < devices->count; i++) {
-		json_t *device = describe_device(devices->list[i]);
-
-		if (control->paused.status[i])
-			put(device, "at_work", json_true());
-		json_array_append_new(array, device);
-	}
+	for (unsigned int i = 0; i < control->guest.devices->count; i++)
+		json_array_append_new(array, describe_device(control, i));
 	return array;
 }
 
@@ -307,15 +303,16 @@ static json_t *do_stats(struct control *control, struct control_client *client, 
 
 /* ---- balloon ---- */
 
-static struct virtio *find_device(const struct devices *devices, uint32_t type)
+/* Its place among the devices; -1: there is none. */
+static int find_device(const struct devices *devices, uint32_t type)
 {
 	for (unsigned int i = 0; i < devices->count; i++) {
 		uint32_t id = 0;
 
 		if (!virtio_call(devices->list[i], VHOST_VDPA_GET_DEVICE_ID, &id) && id == type)
-			return devices->list[i];
+			return (int)i;
 	}
-	return NULL;
+	return -1;
 }
 
 /* As in virtio 1.2 §5.5.6.3, with VIRTIO_BALLOON_S_NAMES' words. */
@@ -427,32 +424,34 @@ static int change_balloon(const struct control *control, struct virtio *virtio,
 	return set_balloon(control, virtio, balloon, words[1]);
 }
 
-static json_t *describe_balloon(const struct control *control, const struct virtio *virtio,
+static json_t *describe_balloon(const struct control *control, unsigned int index,
 				const struct kiln_virtio_balloon *balloon)
 {
 	uint64_t memory = control->guest.config->memory;
-	json_t *reply = json_pack("{s:I, s:I, s:I, s:I, s:o, s:o}", "memory", (json_int_t)memory,
-				  "target", (json_int_t)(memory - balloon->num_pages * GUEST_PAGE),
-				  "now",
+	json_t *reply = json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "state",
+				  state_name(control), "memory", (json_int_t)memory, "target",
+				  (json_int_t)(memory - balloon->num_pages * GUEST_PAGE), "now",
 				  (json_int_t)(memory - min_u64(memory, balloon->actual * GUEST_PAGE)),
 				  "reported", (json_int_t)balloon->reported, "device",
-				  describe_device(virtio), "guest", balloon_stats(balloon));
+				  describe_device(control, index), "guest", balloon_stats(balloon));
 
 	if (reply)
-		put(reply, "hints", describe_hints(virtio));
+		put(reply, "hints", describe_hints(control->guest.devices->list[index]));
 	return reply;
 }
 
 static json_t *do_balloon(struct control *control, struct control_client *client, char **words)
 {
-	struct virtio *virtio = find_device(control->guest.devices, VIRTIO_ID_BALLOON);
+	int index = find_device(control->guest.devices, VIRTIO_ID_BALLOON);
 	struct kiln_virtio_balloon balloon;
+	struct virtio *virtio;
 
 	(void)client;
-	if (!virtio) {
+	if (index < 0) {
 		error_set("%s has no balloon; start it with --balloon", control->name);
 		return NULL;
 	}
+	virtio = control->guest.devices->list[index];
 	if (virtio_call(virtio, KILN_VIRTIO_GET_BALLOON, &balloon)) {
 		error_set("the balloon does not answer: %s; load a matching module",
 			  strerror(errno));
@@ -460,7 +459,7 @@ static json_t *do_balloon(struct control *control, struct control_client *client
 	}
 	if (change_balloon(control, virtio, &balloon, words))
 		return NULL;
-	return describe_balloon(control, virtio, &balloon);
+	return describe_balloon(control, (unsigned int)index, &balloon);
 }
 
 /* ---- the power button and the hard ways ---- */

@@ -649,6 +649,46 @@ TEST_F(balloon, the_target_changes_and_the_driver_is_told)
 	close(call);
 }
 
+/* How often it was signalled. */
+static uint64_t calls(int call)
+{
+	uint64_t n = 0;
+
+	return read(call, &n, 8) == 8 ? n : 0;
+}
+
+TEST_F(balloon, what_changes_while_it_stands_still_is_told_when_it_goes_on)
+{
+	int call = eventfd(0, EFD_NONBLOCK);
+
+	ASSERT_IOCTL(0, self->v.fd, VHOST_VDPA_SET_CONFIG_CALL, &call);
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	EXPECT_EQ(0, calls(call));
+	ASSERT_IOCTL(0, self->v.fd, VHOST_VDPA_SUSPEND, NULL);
+	ASSERT_EQ(0, set(&self->v, 100, 0));
+	ASSERT_EQ(0, set(&self->v, 200, 0));
+	EXPECT_EQ(0, calls(call));
+	ASSERT_EQ(0, virtio_status(&self->v, RUNNING));
+	EXPECT_EQ(1, calls(call));
+	/* Once. */
+	ASSERT_IOCTL(0, self->v.fd, VHOST_VDPA_SUSPEND, NULL);
+	ASSERT_EQ(0, virtio_status(&self->v, RUNNING));
+	EXPECT_EQ(0, calls(call));
+	/* A reset ends that: the next driver reads it all anew, up to where it goes to work. */
+	ASSERT_IOCTL(0, self->v.fd, VHOST_VDPA_SUSPEND, NULL);
+	ASSERT_EQ(0, set(&self->v, 300, 0));
+	ASSERT_EQ(0, virtio_status(&self->v, 0));
+	ASSERT_EQ(0, set(&self->v, 400, 0));
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	EXPECT_EQ(0, calls(call));
+	ASSERT_EQ(0, virtio_status(&self->v, 0));
+	ASSERT_EQ(0, virtio_status(&self->v, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER));
+	ASSERT_EQ(0, set(&self->v, 500, 0));
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	EXPECT_EQ(1, calls(call));
+	close(call);
+}
+
 TEST_F(balloon, calls_are_checked)
 {
 	struct kiln_virtio_balloon b = get(&self->v);

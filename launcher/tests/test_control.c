@@ -421,6 +421,23 @@ static void the_balloon_is_told_in_pages(void)
 	take_down();
 }
 
+/* Its driver is there, though the device does not work for now. */
+static void the_balloon_of_a_suspended_guest_has_a_driver(void)
+{
+	int fd;
+
+	CHECK(set_up());
+	fd = dial();
+	CHECK(ask(fd, "balloon\n") && says("\"state\":\"running\"") && says("\"at_work\":true"));
+	CHECK(ask(fd, "suspend\n") && says("\"ok\":true"));
+	CHECK(ask(fd, "balloon 16777216\n") && says("\"state\":\"suspended\"") &&
+	      says("\"at_work\":true") && says("\"target\":16777216"));
+	CHECK(ask(fd, "resume\n") && says("\"ok\":true"));
+	CHECK(ask(fd, "balloon\n") && says("\"state\":\"running\"") && says("\"at_work\":true"));
+	close(fd);
+	take_down();
+}
+
 static void the_balloon_asks_for_hints(void)
 {
 	int fd;
@@ -501,6 +518,7 @@ static const struct test tests[] = {
 	TEST(a_device_that_does_not_stop_leaves_the_guest_running),
 	TEST(two_may_suspend_at_once),
 	TEST(the_balloon_is_told_in_pages),
+	TEST(the_balloon_of_a_suspended_guest_has_a_driver),
 	TEST(the_balloon_asks_for_hints),
 	TEST(the_end_is_told_to_all),
 	TEST(a_reboot_is_wanted_while_its_client_stays),

@@ -39,20 +39,39 @@ static const struct kiln_virtio_ops * const back_ends[] = {
 
 /* ----------------------------------------------------------------- status */
 
-static u8 set_status_bits(struct kiln_virtio *dev, u8 clear, u8 set)
+static void set_status_bits(struct kiln_virtio *dev, u8 clear, u8 set)
 {
-	u8 status;
-
 	spin_lock(&dev->state_lock);
-	status = (dev->status & ~clear) | set;
-	WRITE_ONCE(dev->status, status);
+	WRITE_ONCE(dev->status, (dev->status & ~clear) | set);
 	spin_unlock(&dev->state_lock);
-	return status;
 }
 
+/*
+ * A driver that is there may have read what has changed since, whether the device
+ * stands still or has not begun yet: it hears of it once the device works.
+ */
 void kiln_virtio_config_changed(struct kiln_virtio *dev)
 {
-	if (kiln_virtio_at_work(dev))
+	bool now;
+
+	spin_lock(&dev->state_lock);
+	now = dev->status & VIRTIO_CONFIG_S_DRIVER_OK;
+	if (!now)
+		dev->config_due = dev->status & VIRTIO_CONFIG_S_DRIVER;
+	spin_unlock(&dev->state_lock);
+	if (now)
+		kiln_signal_raise(dev->vm, &dev->config_signal);
+}
+
+static void tell_what_is_due(struct kiln_virtio *dev)
+{
+	bool due;
+
+	spin_lock(&dev->state_lock);
+	due = dev->config_due;
+	dev->config_due = false;
+	spin_unlock(&dev->state_lock);
+	if (due)
 		kiln_signal_raise(dev->vm, &dev->config_signal);
 }
 
@@ -132,8 +151,18 @@ static int start(struct kiln_virtio *dev)
 	if (r) {
 		stop_queues(dev);
 		set_status_bits(dev, VIRTIO_CONFIG_S_DRIVER_OK, 0);
+		return r;
 	}
-	return r;
+	tell_what_is_due(dev);
+	return 0;
+}
+
+static void forget_status(struct kiln_virtio *dev)
+{
+	spin_lock(&dev->state_lock);
+	WRITE_ONCE(dev->status, 0);
+	dev->config_due = false;
+	spin_unlock(&dev->state_lock);
 }
 
 static void reset(struct kiln_virtio *dev)
@@ -150,7 +179,7 @@ static void reset(struct kiln_virtio *dev)
 	if (dev->ops->reset)
 		dev->ops->reset(dev);
 	WRITE_ONCE(dev->features, 0);
-	set_status_bits(dev, 0xff, 0);
+	forget_status(dev);
 }
 
 /* ------------------------------------------------- calls of the whole device */

@@ -557,6 +557,8 @@ static int set_taps(struct kiln_virtio *dev, const struct kiln_virtio_net *args)
 	nic->nr_pairs = args->nr_pairs;
 	nic->link = args->link;
 	fill_config(dev);
+	/* One that is suspended has a driver, which hears of it when it goes on. */
+	kiln_virtio_config_changed(dev);
 out:
 	kvfree(fresh);
 	return r;

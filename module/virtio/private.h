@@ -10,7 +10,7 @@
  *   queue->lock          serving a queue; guest memory is touched under it
  *   tap->lock            packets taken from a tap (net.h)
  *   block->serial        a request of a file that takes one at a time (block.h)
- *   dev->state_lock      status and cause
+ *   dev->state_lock      status, cause, and what the driver is to hear
  *   signal->lock         where an interrupt goes
  *   limit->lock          a token bucket; IRQs on
  *   nic->filter_lock     which packets a guest wants (net.h)
@@ -295,8 +295,9 @@ struct kiln_virtio_ops {
  * @features: [d] what the driver took; read by any while a queue runs
  * @config: [d] configuration space
  * @config_signal: configuration changes
- * @state_lock: guards @status and @broken
+ * @state_lock: guards @status, @config_due and @broken
  * @status: VIRTIO_CONFIG_S_*; written under @lock but for NEEDS_RESET
+ * @config_due: the driver is to hear of a change once the device works
  * @broken: valid if @status has NEEDS_RESET
  * @priv: the back end's
  * @nr_queues: [c]
@@ -314,8 +315,9 @@ struct kiln_virtio {
 	u64 features;
 	u8 config[KILN_VIRTIO_CONFIG_MAX];
 	struct kiln_signal config_signal;
-	spinlock_t state_lock;		/* status and broken */
+	spinlock_t state_lock;		/* status, config_due and broken */
 	u8 status;
+	bool config_due;
 	struct kiln_virtio_broken broken;
 	void *priv;
 	u32 nr_queues;
@@ -355,7 +357,10 @@ void kiln_virtio_put(struct kiln_virtio *dev);
  */
 void kiln_virtio_break(struct kiln_queue *queue, int error, const char *cause);
 
-/* The configuration has changed: tell the driver, if there is one. */
+/*
+ * The configuration has changed: tell the driver, if there is one, now or once the
+ * device works. Context: any that may take spinlocks.
+ */
 void kiln_virtio_config_changed(struct kiln_virtio *dev);
 
 /* ---- what device.c asks of queue.c; all: dev->lock, may sleep ---- */
