@@ -290,7 +290,8 @@ struct kiln_virtio_broken {
  * @block_size: logical, bytes, a power of two from 512 to 4096; 0: as @fd
  * @physical_block_size: bytes, a power of two; 0: as @fd
  * @iops: requests per second, 0: no limit
- * @bps: bytes per second, 0: no limit
+ * @bps: bytes read and written per second, zeroes that have to be written
+ *	included; 0: no limit
  * @id: VIRTIO_BLK_T_GET_ID, padded with NULs
  * @reserved: zero
  */

@@ -277,6 +277,32 @@ static ssize_t transfer_in_mm(struct request *req)
 	return r;
 }
 
+/* It was charged as if they were written. The device's other queues wait, too. */
+static void refund(struct request *req)
+{
+	struct kiln_virtio *dev = req->queue->dev;
+	struct block *block = block_of(req);
+	u32 i;
+
+	if (!READ_ONCE(block->bps.rate))
+		return;
+	kiln_limit_refund(&block->bps, req->len);
+	for (i = 0; i < dev->nr_queues; i++)
+		kiln_queue_kick(&dev->queues[i]);
+}
+
+static long zeroes(struct request *req)
+{
+	struct kiln_virtio *dev = req->queue->dev;
+	int r;
+
+	r = kiln_block_zeroes(dev, req->pos, req->len, req->unmap);
+	if (r == -EOPNOTSUPP)
+		return kiln_block_write_zeroes(dev, req->pos, req->len);
+	refund(req);
+	return r;
+}
+
 static long perform(struct request *req)
 {
 	struct kiln_virtio *dev = req->queue->dev;
@@ -287,7 +313,7 @@ static long perform(struct request *req)
 	case VIRTIO_BLK_T_DISCARD:
 		return kiln_block_discard(dev, req->pos, req->len);
 	default:
-		return kiln_block_zeroes(dev, req->pos, req->len, req->unmap);
+		return zeroes(req);
 	}
 }
 
@@ -554,10 +580,14 @@ static void range_request(struct request *req, struct iov_iter *out,
 
 	if (kiln_virtio_has(req->queue->dev, feature))
 		status = take_range(req, out);
-	if (status == VIRTIO_BLK_S_OK)
-		start_waiting(req);
-	else
+	if (status != VIRTIO_BLK_S_OK) {
 		give_back(req, status);
+		return;
+	}
+	/* Whether they are written the file says later, see zeroes(). */
+	if (req->type == VIRTIO_BLK_T_WRITE_ZEROES)
+		kiln_limit_charge(&block_of(req)->bps, req->len);
+	start_waiting(req);
 }
 
 static void flush_request(struct request *req)

@@ -68,6 +68,11 @@ bool kiln_block_writeback(const struct kiln_virtio *dev);
  */
 int kiln_block_flush(struct kiln_virtio *dev);
 int kiln_block_discard(struct kiln_virtio *dev, u64 pos, u64 len);
+
+/* The quick way, which writes none: -EOPNOTSUPP where the file has no such way. */
 int kiln_block_zeroes(struct kiln_virtio *dev, u64 pos, u64 len, bool unmap);
+
+/* The slow way. */
+int kiln_block_write_zeroes(struct kiln_virtio *dev, u64 pos, u64 len);
 
 #endif /* KILN_VIRTIO_BLOCK_H */

@@ -314,7 +314,6 @@ int kiln_block_discard(struct kiln_virtio *dev, u64 pos, u64 len)
 	return sync_unless_writeback(dev, r);
 }
 
-/* Zeroes the slow way: for files that have no other. */
 static int write_zeroes(struct file *file, u64 pos, u64 len)
 {
 	struct bio_vec page = { .bv_page = ZERO_PAGE(0) };
@@ -344,7 +343,12 @@ int kiln_block_zeroes(struct kiln_virtio *dev, u64 pos, u64 len, bool unmap)
 	int r;
 
 	r = vfs_fallocate(block->file, how | FALLOC_FL_KEEP_SIZE, pos, len);
-	if (r == -EOPNOTSUPP)
-		r = write_zeroes(block->file, pos, len);
 	return sync_unless_writeback(dev, r);
+}
+
+int kiln_block_write_zeroes(struct kiln_virtio *dev, u64 pos, u64 len)
+{
+	const struct block *block = dev->priv;
+
+	return sync_unless_writeback(dev, write_zeroes(block->file, pos, len));
 }

@@ -113,3 +113,15 @@ void kiln_limit_charge(struct kiln_limit *limit, u64 units)
 }
 
 KILN_EXPORT_FOR_KUNIT(kiln_limit_charge);
+
+void kiln_limit_refund(struct kiln_limit *limit, u64 units)
+{
+	if (!READ_ONCE(limit->rate))
+		return;
+	spin_lock(&limit->lock);
+	limit->balance = min_t(s64, limit->balance + min(units, COST_MAX),
+			       room(limit));
+	spin_unlock(&limit->lock);
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_limit_refund);

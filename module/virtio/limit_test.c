@@ -183,6 +183,22 @@ static void a_change_forgives_what_is_owed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, burst(&limit, 1000, START + 6), 100000ULL);
 }
 
+static void what_is_refunded_may_be_spent_and_no_more(struct kunit *test)
+{
+	struct kiln_limit limit = limited(1000);
+
+	kiln_limit_charge(&limit, 5000);
+	KUNIT_EXPECT_GT(test, kiln_limit_delay_at(&limit, START), 0ULL);
+	kiln_limit_refund(&limit, 4950);
+	KUNIT_EXPECT_EQ(test, burst(&limit, 1, START), 50ULL);
+	/* The rate may have changed in between, which forgives what is owed. */
+	kiln_limit_refund(&limit, U64_MAX);
+	KUNIT_EXPECT_EQ(test, burst(&limit, 1, START), 100ULL);
+	limit = limited(0);
+	kiln_limit_refund(&limit, U64_MAX);
+	KUNIT_EXPECT_EQ(test, limit.balance, 1LL);
+}
+
 /* Two CPUs look at the clock and come in the other order. */
 static void a_clock_that_was_read_before_is_no_time(struct kunit *test)
 {
@@ -206,6 +222,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(extremes_neither_trap_nor_wrap),
 	KUNIT_CASE(a_long_debt_is_asked_for_again),
 	KUNIT_CASE(a_change_forgives_what_is_owed),
+	KUNIT_CASE(what_is_refunded_may_be_spent_and_no_more),
 	KUNIT_CASE(a_clock_that_was_read_before_is_no_time),
 	{}
 };

@@ -114,6 +114,9 @@ void kiln_limit_set(struct kiln_limit *limit, u64 rate);
 u64 kiln_limit_delay(struct kiln_limit *limit);
 void kiln_limit_charge(struct kiln_limit *limit, u64 units);
 
+/* It cost less than was charged. Whoever waits for the limit is to look again. */
+void kiln_limit_refund(struct kiln_limit *limit, u64 units);
+
 /* The same at @now, CLOCK_MONOTONIC ns. */
 void kiln_limit_set_at(struct kiln_limit *limit, u64 rate, u64 now);
 u64 kiln_limit_delay_at(struct kiln_limit *limit, u64 now);
