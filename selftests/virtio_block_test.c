@@ -11,6 +11,7 @@
 #include <linux/virtio_blk.h>
 #include <poll.h>
 #include <stddef.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -663,24 +664,90 @@ TEST_F(block, the_configuration_says_what_it_is)
 	EXPECT_EQ(512, c.blk_size);
 }
 
-TEST_F(block, the_driver_switches_the_cache)
+static int switch_cache(struct virtio *v, uint8_t writeback)
 {
 	union {
 		struct vhost_vdpa_config head;
 		uint8_t bytes[sizeof(struct vhost_vdpa_config) + 1];
 	} c = { .head = { .off = offsetof(struct virtio_blk_config, wce), .len = 1 } };
 
-	ASSERT_EQ(0, virtio_start(&self->v, variant->features | BIT64(VIRTIO_BLK_F_CONFIG_WCE)));
-	EXPECT_IOCTL(0, self->v.fd, VHOST_VDPA_SET_CONFIG, &c);
+	c.head.buf[0] = writeback;
+	return xioctl(v->fd, VHOST_VDPA_SET_CONFIG, &c);
+}
+
+#define CONFIG_WCE BIT64(VIRTIO_BLK_F_CONFIG_WCE)
+
+TEST_F(block, without_flushes_the_cache_is_written_through)
+{
+	uint64_t features = (variant->features & ~BIT64(VIRTIO_BLK_F_FLUSH)) | CONFIG_WCE;
+
+	ASSERT_IOCTL(0, self->v.fd, VHOST_SET_FEATURES, &features);
+	ASSERT_EQ(0, virtio_status(&self->v, READY));
+	EXPECT_EQ(0, config(&self->v).wce);
+	EXPECT_EQ(-EINVAL, switch_cache(&self->v, 1));
+	EXPECT_EQ(0, switch_cache(&self->v, 0));
+	EXPECT_EQ(0, config(&self->v).wce);
+	/* The next driver may be another one. */
+	ASSERT_EQ(0, virtio_status(&self->v, 0));
+	EXPECT_EQ(1, config(&self->v).wce);
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | CONFIG_WCE));
+	EXPECT_EQ(1, config(&self->v).wce);
+}
+
+TEST_F(block, how_the_driver_switched_the_cache_lasts_until_the_reset)
+{
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | CONFIG_WCE));
+	ASSERT_EQ(0, switch_cache(&self->v, 0));
+	ASSERT_IOCTL(0, self->v.fd, VHOST_VDPA_SUSPEND, NULL);
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	ASSERT_EQ(0, virtio_status(&self->v, RUNNING));
+	EXPECT_EQ(0, config(&self->v).wce);
+	ASSERT_EQ(0, virtio_status(&self->v, 0));
+	EXPECT_EQ(1, config(&self->v).wce);
+	/* Nor does it come back of itself where the owner has it off. */
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | CONFIG_WCE));
+	ASSERT_IOCTL(0, self->v.fd, VHOST_VDPA_SUSPEND, NULL);
+	self->back.flags &= ~KILN_BLOCK_WRITEBACK;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	ASSERT_EQ(0, virtio_status(&self->v, RUNNING));
+	EXPECT_EQ(0, config(&self->v).wce);
+	EXPECT_EQ(-EINVAL, switch_cache(&self->v, 1));
+}
+
+TEST_F(block, a_capacity_that_changed_while_it_stood_still_is_told)
+{
+	int call = eventfd(0, EFD_NONBLOCK);
+	uint64_t n = 0;
+
+	ASSERT_IOCTL(0, self->v.fd, VHOST_VDPA_SET_CONFIG_CALL, &call);
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	ASSERT_IOCTL(0, self->v.fd, VHOST_VDPA_SUSPEND, NULL);
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	ASSERT_EQ(0, virtio_status(&self->v, RUNNING));
+	EXPECT_EQ(-1, read(call, &n, 8));
+	ASSERT_IOCTL(0, self->v.fd, VHOST_VDPA_SUSPEND, NULL);
+	self->back.sectors = SECTORS / 2;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	ASSERT_EQ(0, virtio_status(&self->v, RUNNING));
+	EXPECT_EQ(8, read(call, &n, 8));
+	EXPECT_EQ(SECTORS / 2, config(&self->v).capacity);
+	close(call);
+}
+
+TEST_F(block, the_driver_switches_the_cache)
+{
+	union {
+		struct vhost_vdpa_config head;
+		uint8_t bytes[sizeof(struct vhost_vdpa_config) + 1];
+	} c = { .head = { .off = offsetof(struct virtio_blk_config, wce) - 1, .len = 1 } };
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | CONFIG_WCE));
+	EXPECT_EQ(0, switch_cache(&self->v, 0));
 	EXPECT_EQ(0, config(&self->v).wce);
 	EXPECT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 0, DATA, 4096));
-	c.head.buf[0] = 1;
-	EXPECT_IOCTL(0, self->v.fd, VHOST_VDPA_SET_CONFIG, &c);
+	EXPECT_EQ(0, switch_cache(&self->v, 1));
 	EXPECT_EQ(1, config(&self->v).wce);
-	c.head.buf[0] = 2;
-	EXPECT_IOCTL(-EINVAL, self->v.fd, VHOST_VDPA_SET_CONFIG, &c);
-	c.head.buf[0] = 0;
-	c.head.off--;
+	EXPECT_EQ(-EINVAL, switch_cache(&self->v, 2));
 	EXPECT_IOCTL(-EINVAL, self->v.fd, VHOST_VDPA_SET_CONFIG, &c);
 }
 

@@ -830,17 +830,13 @@ static void block_stop_queue(struct kiln_queue *queue)
 	}
 }
 
-/* The driver switches the cache (§5.2.5.2). */
+/* The driver switches the cache. */
 static int block_write_config(struct kiln_virtio *dev, u32 off, const u8 *buf,
 			      u32 len)
 {
-	struct virtio_blk_config *config = (void *)dev->config;
-
-	if (off != offsetof(struct virtio_blk_config, wce) || len != 1 ||
-	    *buf > 1 || !kiln_virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
+	if (off != offsetof(struct virtio_blk_config, wce) || len != 1)
 		return -EINVAL;
-	WRITE_ONCE(config->wce, *buf);
-	return 0;
+	return kiln_block_switch_cache(dev, *buf);
 }
 
 static long block_ioctl(struct kiln_virtio *dev, unsigned int cmd,
@@ -861,11 +857,13 @@ const struct kiln_virtio_ops kiln_virtio_block = {
 	.create = block_create,
 	.destroy = block_destroy,
 	.offered = kiln_block_offered,
+	.negotiated = kiln_block_negotiated,
 	.start = block_start,
 	.start_queue = block_start_queue,
 	.stop_queue = block_stop_queue,
 	.serve = block_serve,
 	.complete = block_complete,
+	.reset = kiln_block_reset,
 	.write_config = block_write_config,
 	.ioctl = block_ioctl,
 };

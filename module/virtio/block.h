@@ -62,6 +62,13 @@ u64 kiln_block_offered(struct kiln_virtio *dev);
 /* Does the driver flush, that is, may writes stay in a volatile cache? */
 bool kiln_block_writeback(const struct kiln_virtio *dev);
 
+/* FEATURES_OK, and a reset: how the driver finds the cache. dev->lock. */
+void kiln_block_negotiated(struct kiln_virtio *dev);
+void kiln_block_reset(struct kiln_virtio *dev);
+
+/* 0: write-through, 1: write-back; -EINVAL if the driver may not. dev->lock. */
+int kiln_block_switch_cache(struct kiln_virtio *dev, u8 writeback);
+
 /*
  * Work that waits, on any thread: 0 or an errno. @pos and @len in bytes, inside
  * the device.

@@ -60,14 +60,59 @@ u64 kiln_block_offered(struct kiln_virtio *dev)
 	return features;
 }
 
-/* §5.2.5.2: who can switch the cache says how it is, who can flush has one. */
+/* A driver that cannot flush could rely on nothing it wrote. */
+static bool may_cache(const struct kiln_virtio *dev)
+{
+	const struct block *block = dev->priv;
+
+	return block->args.flags & KILN_BLOCK_WRITEBACK &&
+	       kiln_virtio_has(dev, VIRTIO_BLK_F_FLUSH);
+}
+
+/* §5.2.6.2: who can switch the cache says how it is, who can flush has one. */
 bool kiln_block_writeback(const struct kiln_virtio *dev)
 {
 	const struct virtio_blk_config *config = (const void *)dev->config;
 
-	if (kiln_virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE))
-		return READ_ONCE(config->wce);
-	return kiln_virtio_has(dev, VIRTIO_BLK_F_FLUSH);
+	if (!may_cache(dev))
+		return false;
+	return !kiln_virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE) ||
+	       READ_ONCE(config->wce);
+}
+
+/* §5.2.5.2: without FLUSH it finds write-through. */
+void kiln_block_negotiated(struct kiln_virtio *dev)
+{
+	struct virtio_blk_config *config = (void *)dev->config;
+
+	if (!may_cache(dev))
+		WRITE_ONCE(config->wce, 0);
+}
+
+static u8 default_cache(const struct kiln_virtio *dev)
+{
+	const struct block *block = dev->priv;
+
+	return !!(block->args.flags & KILN_BLOCK_WRITEBACK);
+}
+
+/* How the driver switched it was the driver's. */
+void kiln_block_reset(struct kiln_virtio *dev)
+{
+	struct virtio_blk_config *config = (void *)dev->config;
+
+	WRITE_ONCE(config->wce, default_cache(dev));
+}
+
+int kiln_block_switch_cache(struct kiln_virtio *dev, u8 writeback)
+{
+	struct virtio_blk_config *config = (void *)dev->config;
+
+	if (!kiln_virtio_has(dev, VIRTIO_BLK_F_CONFIG_WCE) ||
+	    writeback > may_cache(dev))
+		return -EINVAL;
+	WRITE_ONCE(config->wce, writeback);
+	return 0;
 }
 
 static void fill_config(struct kiln_virtio *dev)
@@ -83,7 +128,7 @@ static void fill_config(struct kiln_virtio *dev)
 	config->blk_size = __cpu_to_virtio32(true, size);
 	config->physical_block_exp = size ? ilog2(physical / size) : 0;
 	config->min_io_size = __cpu_to_virtio16(true, size ? physical / size : 0);
-	config->wce = !!(block->args.flags & KILN_BLOCK_WRITEBACK);
+	config->wce = default_cache(dev);
 	config->num_queues = __cpu_to_virtio16(true, dev->nr_queues);
 	config->max_discard_sectors = __cpu_to_virtio32(true, BLOCK_RANGE_MAX);
 	config->max_discard_seg = __cpu_to_virtio32(true, 1);
@@ -93,6 +138,23 @@ static void fill_config(struct kiln_virtio *dev)
 		__cpu_to_virtio32(true, BLOCK_RANGE_MAX);
 	config->max_write_zeroes_seg = __cpu_to_virtio32(true, 1);
 	config->write_zeroes_may_unmap = 1;
+}
+
+/*
+ * A driver may be there already: how it switched the cache lasts as far as the
+ * owner allows, and what is new it is told.
+ */
+static void renew_config(struct kiln_virtio *dev)
+{
+	struct virtio_blk_config *config = (void *)dev->config;
+	u8 old[BLOCK_CONFIG_SIZE];
+
+	memcpy(old, config, sizeof(old));
+	fill_config(dev);
+	if (dev->status & VIRTIO_CONFIG_S_FEATURES_OK)
+		config->wce &= ((struct virtio_blk_config *)old)->wce;
+	if (memcmp(old, config, sizeof(old)))
+		kiln_virtio_config_changed(dev);
 }
 
 /* -------------------------------------------------------------- the file */
@@ -231,7 +293,7 @@ static void install(struct kiln_virtio *dev, struct file *file,
 		block->in_memory = in_memory(file);
 	}
 	set_limits(block, args);
-	fill_config(dev);
+	renew_config(dev);
 }
 
 static int set_file(struct kiln_virtio *dev, struct kiln_virtio_block *args,

@@ -281,6 +281,8 @@ static int add_status(struct kiln_virtio *dev, u8 status)
 			return r;
 	}
 	set_status_bits(dev, 0, more);
+	if (more & VIRTIO_CONFIG_S_FEATURES_OK && dev->ops->negotiated)
+		dev->ops->negotiated(dev);
 	return 0;
 }
 

@@ -241,6 +241,8 @@ struct kiln_queue {
  * @create: make dev->priv; 0 or an errno. May be NULL
  * @destroy: undo that. No request is in flight. May be NULL
  * @offered: which of @features dev offers now. May be NULL: all. dev->lock
+ * @negotiated: FEATURES_OK: dev->features are the driver's, which may look at
+ *	the configuration from now on. dev->lock. May be NULL
  * @start: DRIVER_OK: 0, or an errno that refuses it. dev->lock, no queue runs.
  *	May be NULL
  * @start_queue: a queue is about to run: set queue->inline_ok. 0 or an errno.
@@ -272,6 +274,7 @@ struct kiln_virtio_ops {
 	int (*create)(struct kiln_virtio *dev);
 	void (*destroy)(struct kiln_virtio *dev);
 	u64 (*offered)(struct kiln_virtio *dev);
+	void (*negotiated)(struct kiln_virtio *dev);
 	int (*start)(struct kiln_virtio *dev);
 	int (*start_queue)(struct kiln_queue *queue);
 	void (*stop_queue)(struct kiln_queue *queue);
