@@ -942,6 +942,49 @@ TEST(each_of_several_queues_serves_and_is_stopped_by_itself)
 	vm_destroy(vm);
 }
 
+TEST(a_queue_that_breaks_the_rules_stops_all_of_its_device)
+{
+	struct ring_piece no_header[2] = { { HEADER, 15, false }, { STATUS, 1, true } };
+	struct kiln_virtio_block back = { .fd = memory_file() };
+	struct kiln_virtio_broken b = { 0 };
+	uint32_t id, len;
+	struct virtio v;
+	struct vm *vm;
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	vm = vm_create(VM_IRQCHIP);
+	v = virtio_create(vm, VIRTIO_ID_BLOCK, 3);
+	ASSERT_IOCTL(0, v.fd, KILN_VIRTIO_SET_BLOCK, &back);
+	ASSERT_EQ(0, virtio_start(&v, V1 | BIT64(VIRTIO_BLK_F_MQ)));
+	ring_add(&v.ring[1], no_header, 2);
+	virtio_kick(&v, 1);
+	for (int i = 0; i < 5000 && !*virtio_broken(&v); i++)
+		usleep(1000);
+	ASSERT_IOCTL(0, v.fd, KILN_VIRTIO_GET_BROKEN, &b);
+	EXPECT_EQ(1, b.queue);
+	for (int i = 0; i < 3; i++) {
+		put_on(&v, i, i, VIRTIO_BLK_T_IN, 0, DATA, 512);
+		virtio_kick(&v, i);
+	}
+	usleep(50000);
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(UNTOUCHED, *at(vm, STATUS + i));
+	EXPECT_FALSE(ring_collect(&v.ring[0], &id, &len));
+	EXPECT_FALSE(ring_collect(&v.ring[2], &id, &len));
+	/* Until it is reset. */
+	ASSERT_EQ(0, virtio_status(&v, 0));
+	ASSERT_EQ(0, virtio_start(&v, V1 | BIT64(VIRTIO_BLK_F_MQ)));
+	for (int i = 0; i < 3; i++) {
+		put_on(&v, i, i, VIRTIO_BLK_T_IN, 0, DATA, 512);
+		virtio_finish(&v, i, NULL);
+		EXPECT_EQ(VIRTIO_BLK_S_OK, *at(vm, STATUS + i));
+	}
+	virtio_destroy(&v);
+	vm_destroy(vm);
+	close(back.fd);
+}
+
 TEST(back_ends_are_checked)
 {
 	static const struct {

@@ -103,15 +103,12 @@ void kiln_virtio_break(struct kiln_queue *queue, int error, const char *cause)
 	spin_unlock(&dev->state_lock);
 	if (!first)
 		return;
+	/* Whoever hears of it finds it in the status: pairs with has_chain(). */
+	smp_mb();
 	trace_kiln_virtio_broken(dev->ops->id, queue->index, error, cause);
 	for (i = 0; i < dev->nr_queues; i++)
 		raise_err(&dev->queues[i]);
 	kiln_signal_raise(dev->vm, &dev->config_signal);
-}
-
-static bool broken(struct kiln_virtio *dev)
-{
-	return READ_ONCE(dev->status) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
 
 static void stop_queues(struct kiln_virtio *dev)
@@ -274,7 +271,8 @@ static int add_status(struct kiln_virtio *dev, u8 status)
 	if (more & VIRTIO_CONFIG_S_DRIVER_OK) {
 		int r;
 
-		if (!(status & VIRTIO_CONFIG_S_FEATURES_OK) || broken(dev))
+		if (!(status & VIRTIO_CONFIG_S_FEATURES_OK) ||
+		    kiln_virtio_broken(dev))
 			return -EINVAL;
 		r = start(dev);
 		if (r)
@@ -297,7 +295,7 @@ static long set_status(struct kiln_virtio *dev, void __user *user)
 		return 0;
 	}
 	/* The driver writes back what it reads. */
-	if (broken(dev))
+	if (kiln_virtio_broken(dev))
 		status &= ~VIRTIO_CONFIG_S_NEEDS_RESET;
 	if (status & ~STATUS_DRIVER || dev->status & STATUS_DRIVER & ~status)
 		return -EINVAL;
@@ -534,7 +532,8 @@ static long set_enable(struct kiln_queue *queue, void __user *user)
 		return -EINVAL;
 	if (!s.num)
 		kiln_queue_stop(queue);
-	else if (!queue->enabled && kiln_virtio_at_work(dev) && !broken(dev))
+	else if (!queue->enabled && kiln_virtio_at_work(dev) &&
+		 !kiln_virtio_broken(dev))
 		r = kiln_queue_start(queue);
 	if (!r)
 		queue->enabled = s.num;

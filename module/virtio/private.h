@@ -341,10 +341,15 @@ static inline bool kiln_virtio_has(const struct kiln_virtio *dev, int feature)
 	return dev->features & BIT_ULL(feature);
 }
 
-/* Does it work: DRIVER_OK, and not broken? dev->lock, or as a hint. */
+/* Has it begun to work, though it may be broken since? dev->lock, or as a hint. */
 static inline bool kiln_virtio_at_work(const struct kiln_virtio *dev)
 {
 	return READ_ONCE(dev->status) & VIRTIO_CONFIG_S_DRIVER_OK;
+}
+
+static inline bool kiln_virtio_broken(const struct kiln_virtio *dev)
+{
+	return READ_ONCE(dev->status) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
 
 /* The last reference stops nothing: that was done when the descriptor went. */
@@ -357,7 +362,9 @@ void kiln_virtio_put(struct kiln_virtio *dev);
  * @cause: a sentence that outlives the device, without a full stop
  *
  * Status gets NEEDS_RESET, the err eventfds and the configuration interrupt
- * are signalled, and no queue of the device takes a chain any more.
+ * are signalled, and no queue of the device takes a chain any more: not one that
+ * was made available by a driver that could know. Those that other queues have
+ * taken come to their end.
  *
  * Context: queue->lock.
  */

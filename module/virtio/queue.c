@@ -229,7 +229,8 @@ static bool serve(struct kiln_queue *queue, unsigned int budget)
 	lockdep_assert_held(&queue->lock);
 	WRITE_ONCE(queue->server, current);
 	take_done(queue);
-	if (queue->running && !queue->holds) {
+	if (queue->running && !queue->holds &&
+	    !kiln_virtio_broken(queue->dev)) {
 		more = queue->dev->ops->serve(queue, &budget);
 		/* What the host had at hand has come back already. */
 		take_done(queue);
@@ -304,6 +305,24 @@ void kiln_virtio_leave(struct kiln_vcpu *vcpu)
 
 /* -------------------------------------------------------- for back ends */
 
+/*
+ * Is the chain that was popped to be served? Asked after the ring was read, so
+ * that what a driver adds when it knows of NEEDS_RESET, which another queue may
+ * have brought about just now, is left alone.
+ */
+static bool has_chain(struct kiln_queue *queue,
+		      const struct kiln_vring_chain *chain, int r)
+{
+	if (r <= 0)
+		return false;
+	/* Pairs with kiln_virtio_break(). */
+	smp_rmb();
+	if (likely(!kiln_virtio_broken(queue->dev)))
+		return true;
+	kiln_vring_unpop(&queue->ring, chain);
+	return false;
+}
+
 bool kiln_queue_pop_behind(struct kiln_queue *queue,
 			   struct kiln_vring_chain *chain, u32 pieces)
 {
@@ -318,7 +337,7 @@ bool kiln_queue_pop_behind(struct kiln_queue *queue,
 	do {
 		r = kiln_vring_pop(&queue->ring, chain);
 	} while (!r && kiln_vring_enable_kicks(&queue->ring));
-	if (likely(r > 0)) {
+	if (likely(has_chain(queue, chain, r))) {
 		WRITE_ONCE(queue->inflight, queue->inflight + 1);
 		atomic64_inc(&dev->vm->stats.virtio_request);
 		trace_kiln_virtio_request(dev->ops->id, queue->index, chain->id,
