@@ -531,9 +531,13 @@ TEST_F(block, a_reset_waits_for_what_has_begun_and_for_nothing_else)
 	ASSERT_EQ(0, pthread_create(&thread, NULL, resets, &self->v));
 	EXPECT_EQ(0, waited_for(fd, pages + 1, 1));
 	EXPECT_EQ(EBUSY, pthread_tryjoin_np(thread, &r));
+	/* Who wants to know how it stands waits with nobody. */
+	EXPECT_EQ(RUNNING, virtio_get_status(&self->v));
+	EXPECT_STREQ("", virtio_broken(&self->v));
 	give(fd, pages, 1);
 	ASSERT_EQ(0, pthread_join(thread, &r));
 	EXPECT_EQ(0, (intptr_t)r);
+	EXPECT_EQ(0, virtio_get_status(&self->v));
 	EXPECT_EQ(0, waited_for(fd, pages + 1, 1));
 	close(fd);
 	for (int i = 1; i < READS; i++)

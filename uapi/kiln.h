@@ -165,6 +165,10 @@ struct kiln_counters {
  * the device: features, rings, messages and doorbells are gone, the eventfds and
  * the back end stay. VHOST_RESET_OWNER takes the eventfds, too.
  *
+ * VHOST_VDPA_GET_STATUS and KILN_VIRTIO_GET_BROKEN do not wait for another call.
+ * Status 0 is there once the reset is done, which waits for the requests that have
+ * begun; until then the status is what it was.
+ *
  * VHOST_VDPA_SET_STATUS answers -EINVAL where a bit is taken away other than by
  * 0, to FEATURES_OK without VIRTIO_F_VERSION_1, and to DRIVER_OK without
  * FEATURES_OK or while the device is broken; to DRIVER_OK also what the rings

@@ -254,6 +254,10 @@ static long get_device_id(struct kiln_virtio *dev, void __user *user)
 	return put_user(dev->ops->id, (u32 __user *)user);
 }
 
+/*
+ * At once, whatever another call waits for: a reset that waits for the end of
+ * requests is not done yet, and shows 0 when it is (virtio 1.2 §2.4).
+ */
 static long get_status(struct kiln_virtio *dev, void __user *user)
 {
 	return put_user(READ_ONCE(dev->status), (u8 __user *)user);
@@ -583,56 +587,76 @@ static long set_err(struct kiln_queue *queue, void __user *user)
 
 /* ----------------------------------------------------------------- dispatch */
 
+/* Who may make a call. */
+enum who {
+	OWNER,		/* -EPERM where there is none */
+	ANYONE,		/* it is answered before there is an owner, too */
+	AT_ONCE,	/* so, and without dev->lock, which may be waited for */
+};
+
 /**
  * struct dev_ioctl - a call
  * @cmd: its number
- * @anyone: answered before there is an owner, too
+ * @who: who may make it
  * @fn: of the device, or
  * @queue_fn: of one of its queues, whose index comes first in the argument
  */
 struct dev_ioctl {
 	unsigned int cmd;
-	bool anyone;
+	enum who who;
 	long (*fn)(struct kiln_virtio *dev, void __user *user);
 	long (*queue_fn)(struct kiln_queue *queue, void __user *user);
 };
 
 static const struct dev_ioctl ioctls[] = {
-	{ VHOST_SET_OWNER, true, set_owner },
-	{ VHOST_GET_FEATURES, true, get_features },
-	{ VHOST_SET_FEATURES, true, set_features },
-	{ VHOST_VDPA_GET_DEVICE_ID, true, get_device_id },
-	{ VHOST_VDPA_GET_STATUS, true, get_status },
-	{ VHOST_VDPA_GET_CONFIG, true, get_config },
-	{ VHOST_VDPA_GET_CONFIG_SIZE, true, get_config_size },
-	{ VHOST_VDPA_GET_VRING_NUM, true, get_vring_num },
-	{ VHOST_VDPA_GET_VQS_COUNT, true, get_vqs_count },
-	{ KILN_VIRTIO_GET_BROKEN, true, get_broken },
-	{ VHOST_RESET_OWNER, false, reset_owner },
-	{ VHOST_VDPA_SET_STATUS, false, set_status },
-	{ VHOST_VDPA_SET_CONFIG, false, set_config },
-	{ VHOST_VDPA_SET_CONFIG_CALL, false, set_config_call },
-	{ VHOST_VDPA_SUSPEND, false, suspend },
-	{ KILN_VIRTIO_SET_DOORBELL, false, set_doorbell },
-	{ KILN_VIRTIO_SET_MSI, false, set_msi },
-	{ KILN_VIRTIO_GET_MSI, false, get_msi },
-	{ VHOST_SET_VRING_NUM, false, NULL, set_num },
-	{ VHOST_SET_VRING_ADDR, false, NULL, set_addr },
-	{ VHOST_SET_VRING_BASE, false, NULL, set_base },
-	{ VHOST_GET_VRING_BASE, false, NULL, get_base },
-	{ VHOST_SET_VRING_KICK, false, NULL, set_kick },
-	{ VHOST_SET_VRING_CALL, false, NULL, set_call },
-	{ VHOST_SET_VRING_ERR, false, NULL, set_err },
-	{ VHOST_VDPA_SET_VRING_ENABLE, false, NULL, set_enable },
+	{ VHOST_SET_OWNER, ANYONE, set_owner },
+	{ VHOST_GET_FEATURES, ANYONE, get_features },
+	{ VHOST_SET_FEATURES, ANYONE, set_features },
+	{ VHOST_VDPA_GET_DEVICE_ID, AT_ONCE, get_device_id },
+	{ VHOST_VDPA_GET_STATUS, AT_ONCE, get_status },
+	{ VHOST_VDPA_GET_CONFIG, ANYONE, get_config },
+	{ VHOST_VDPA_GET_CONFIG_SIZE, AT_ONCE, get_config_size },
+	{ VHOST_VDPA_GET_VRING_NUM, AT_ONCE, get_vring_num },
+	{ VHOST_VDPA_GET_VQS_COUNT, AT_ONCE, get_vqs_count },
+	{ KILN_VIRTIO_GET_BROKEN, AT_ONCE, get_broken },
+	{ VHOST_RESET_OWNER, OWNER, reset_owner },
+	{ VHOST_VDPA_SET_STATUS, OWNER, set_status },
+	{ VHOST_VDPA_SET_CONFIG, OWNER, set_config },
+	{ VHOST_VDPA_SET_CONFIG_CALL, OWNER, set_config_call },
+	{ VHOST_VDPA_SUSPEND, OWNER, suspend },
+	{ KILN_VIRTIO_SET_DOORBELL, OWNER, set_doorbell },
+	{ KILN_VIRTIO_SET_MSI, OWNER, set_msi },
+	{ KILN_VIRTIO_GET_MSI, OWNER, get_msi },
+	{ VHOST_SET_VRING_NUM, OWNER, NULL, set_num },
+	{ VHOST_SET_VRING_ADDR, OWNER, NULL, set_addr },
+	{ VHOST_SET_VRING_BASE, OWNER, NULL, set_base },
+	{ VHOST_GET_VRING_BASE, OWNER, NULL, get_base },
+	{ VHOST_SET_VRING_KICK, OWNER, NULL, set_kick },
+	{ VHOST_SET_VRING_CALL, OWNER, NULL, set_call },
+	{ VHOST_SET_VRING_ERR, OWNER, NULL, set_err },
+	{ VHOST_VDPA_SET_VRING_ENABLE, OWNER, NULL, set_enable },
 };
 
-static long call(struct kiln_virtio *dev, const struct dev_ioctl *io,
-		 void __user *user)
+static const struct dev_ioctl *find_ioctl(unsigned int cmd)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
+		if (ioctls[i].cmd == cmd)
+			return &ioctls[i];
+	}
+	return NULL;
+}
+
+static long locked_ioctl(struct kiln_virtio *dev, const struct dev_ioctl *io,
+			 unsigned int cmd, void __user *user)
 {
 	struct kiln_queue *queue;
 	u32 index;
 
-	if (!io->anyone && !dev->owned)
+	if (!io)
+		return dev->ops->ioctl(dev, cmd, user);
+	if (io->who == OWNER && !dev->owned)
 		return -EPERM;
 	if (io->fn)
 		return io->fn(dev, user);
@@ -642,28 +666,20 @@ static long call(struct kiln_virtio *dev, const struct dev_ioctl *io,
 	return queue ? io->queue_fn(queue, user) : -ENOBUFS;
 }
 
-static long locked_ioctl(struct kiln_virtio *dev, unsigned int cmd,
-			 void __user *user)
-{
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
-		if (ioctls[i].cmd == cmd)
-			return call(dev, &ioctls[i], user);
-	}
-	return dev->ops->ioctl(dev, cmd, user);
-}
-
 static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
+	const struct dev_ioctl *io = find_ioctl(cmd);
 	struct kiln_virtio *dev = file->private_data;
+	void __user *user = (void __user *)arg;
 	long r;
 
 	if (dev->vm->mm != current->mm)
 		return -EIO;
+	if (io && io->who == AT_ONCE)
+		return io->fn(dev, user);
 	if (mutex_lock_killable(&dev->lock))
 		return -EINTR;
-	r = locked_ioctl(dev, cmd, (void __user *)arg);
+	r = locked_ioctl(dev, io, cmd, user);
 	mutex_unlock(&dev->lock);
 	return r;
 }
