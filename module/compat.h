@@ -7,11 +7,13 @@
 #define KILN_COMPAT_H
 
 #include <linux/cc_platform.h>
+#include <linux/cgroup.h>
 #include <linux/cpuhotplug.h>
 #include <linux/eventfd.h>
 #include <linux/export.h>
 #include <linux/fs.h>
 #include <linux/jump_label.h>
+#include <linux/kthread.h>
 #include <linux/percpu.h>
 #include <linux/sched.h>
 #include <linux/syscore_ops.h>
@@ -70,6 +72,21 @@
 #define kiln_immediate_exit(run)	READ_ONCE((run)->immediate_exit)
 #else
 #define kiln_immediate_exit(run)	READ_ONCE((run)->immediate_exit__unsafe)
+#endif
+
+/* Whose I/O a kernel thread's is; tiny kernels do not count it. */
+#ifdef CONFIG_BLK_CGROUP
+static inline void kiln_io_is_of(struct task_struct *task)
+{
+	struct cgroup_subsys_state *css = task_get_css(task, io_cgrp_id);
+
+	kthread_associate_blkcg(css);
+	css_put(css);
+}
+#else
+static inline void kiln_io_is_of(struct task_struct *task)
+{
+}
 #endif
 
 /*

@@ -14,12 +14,15 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "machine.h"
 #include "virtio.h"
 
 #define DOORBELL	0xd0000000UL
@@ -881,6 +884,12 @@ TEST_F(block, zeroes_that_are_written_count_as_bytes_and_others_do_not)
 
 /* ---- without variants ---- */
 
+static void must_be(int expected, int what)
+{
+	if (what != expected)
+		die("%d instead of %d", what, expected);
+}
+
 static struct virtio device(struct vm **vm)
 {
 	struct virtio v;
@@ -987,6 +996,102 @@ TEST(a_queue_that_breaks_the_rules_stops_all_of_its_device)
 	virtio_destroy(&v);
 	vm_destroy(vm);
 	close(back.fd);
+}
+
+/* ---- cgroups ---- */
+
+#define CGROUPS	"/tmp/virtio-block-cgroups"
+#define GROUP	CGROUPS "/owner"
+
+static bool make_cgroup(void)
+{
+	mkdir(CGROUPS, 0700);
+	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
+		return false;
+	return write_file(CGROUPS "/cgroup.subtree_control", "+memory +io") && !mkdir(GROUP, 0700);
+}
+
+static void remove_cgroup(void)
+{
+	for (int i = 0; i < 100 && rmdir(GROUP) && errno == EBUSY; i++)
+		usleep(100000);
+	umount(CGROUPS);
+	rmdir(CGROUPS);
+}
+
+/* What comes after @key in a file of the group's, or -1. */
+static long of_group(const char *file, const char *key)
+{
+	char path[128], word[128];
+	long value = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), GROUP "/%s", file);
+	f = fopen(path, "r");
+	while (f && value < 0 && fscanf(f, " %127[^ =\n]%*[ =\n]", word) == 1)
+		if (!strcmp(word, key) && fscanf(f, "%ld", &value) != 1)
+			value = -1;
+	if (f)
+		fclose(f);
+	return value;
+}
+
+/* Zeroes on a file of holes, and reads of a disk that are not aligned: all of that is done by a workqueue. */
+static int as_owner(int disk)
+{
+	struct kiln_virtio_block back = { .fd = memory_file() };
+	struct range all = { .n = SECTORS };
+	struct virtio v;
+	struct vm *vm;
+	long shmem;
+
+	if (!write_file(GROUP "/cgroup.procs", "0"))
+		return 1;
+	v = device(&vm);
+	must_be(0, xioctl(v.fd, KILN_VIRTIO_SET_BLOCK, &back));
+	must_be(0, virtio_start(&v, V1 | BIT64(VIRTIO_BLK_F_WRITE_ZEROES)));
+	shmem = of_group("memory.stat", "shmem");
+	put_range(&v, 0, VIRTIO_BLK_T_WRITE_ZEROES, all);
+	virtio_finish(&v, 0, NULL);
+	must_be(VIRTIO_BLK_S_OK, *at(vm, STATUS));
+	/* The group's numbers come late by some pages for each CPU. */
+	if (of_group("memory.stat", "shmem") < shmem + (long)SIZE - (1L << 20))
+		return 2;
+	if (disk < 0)
+		return 0;
+	must_be(0, virtio_status(&v, 0));
+	back.fd = disk;
+	must_be(0, xioctl(v.fd, KILN_VIRTIO_SET_BLOCK, &back));
+	must_be(0, virtio_start(&v, V1));
+	for (int i = 0; i < 16; i++) {
+		put(&v, 0, VIRTIO_BLK_T_IN, i * 128, DATA + 2, 65536);
+		virtio_finish(&v, 0, NULL);
+		must_be(VIRTIO_BLK_S_OK, *at(vm, STATUS));
+	}
+	return of_group("io.stat", "rbytes") < 16 * 65536 ? 3 : 0;
+}
+
+TEST(what_waits_is_charged_to_the_owner)
+{
+	int fd = disk() ? open(disk(), O_RDWR | O_CLOEXEC | O_DIRECT) : -1, status;
+	pid_t pid;
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	if (!make_cgroup()) {
+		remove_cgroup();
+		SKIP(return, "this kernel has no cgroups that count memory and I/O");
+	}
+	if (fd >= 0)
+		ioctl(fd, BLKFLSBUF, 0);
+	pid = fork();
+	if (!pid)
+		_exit(as_owner(fd));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status)
+		TH_LOG("1: no such group, 2: its memory, 3: its I/O: %d", WEXITSTATUS(status));
+	remove_cgroup();
+	close(fd);
 }
 
 TEST(back_ends_are_checked)

@@ -21,7 +21,6 @@
 #include <linux/blkdev.h>
 #include <linux/cred.h>
 #include <linux/fs.h>
-#include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
@@ -263,16 +262,15 @@ static ssize_t transfer_waiting(struct request *req,
 
 /* -------------------------------------------------------------- what waits */
 
-static ssize_t transfer_in_mm(struct request *req)
+/* Context: on behalf of the owner, as all below to perform_as_opener(). */
+static ssize_t transfer_if_alive(struct request *req)
 {
 	struct mm_struct *mm = req->queue->worker.mm;
 	ssize_t r;
 
 	if (!mmget_not_zero(mm))
 		return -EIO;
-	kthread_use_mm(mm);
 	r = transfer_waiting(req, req->pieces, req->nr_pieces);
-	kthread_unuse_mm(mm);
 	mmput_async(mm);
 	return r;
 }
@@ -335,10 +333,13 @@ static long perform_as_opener(struct request *req)
 static void wait_work(struct work_struct *work)
 {
 	struct request *req = container_of(work, struct request, work);
+	struct kiln_worker *worker = &req->queue->worker;
 	long r;
 
 	atomic_set(&req->holds, 2);
-	r = is_transfer(req) ? transfer_in_mm(req) : perform_as_opener(req);
+	kiln_worker_lend(worker);
+	r = is_transfer(req) ? transfer_if_alive(req) : perform_as_opener(req);
+	kiln_worker_unlend(worker);
 	if (r != -EIOCBQUEUED) {
 		req->result = r;
 		atomic_set(&req->holds, 1);

@@ -155,6 +155,17 @@ int kiln_worker_start(struct kiln_worker *worker, const char *name, u32 index);
 void kiln_worker_stop(struct kiln_worker *worker);
 void kiln_worker_free(struct kiln_worker *worker);
 
+/**
+ * kiln_worker_lend() - have another kernel thread work on behalf of the owner
+ * @worker: what the calling thread stands in for; it is not stopped meanwhile
+ *
+ * The thread gets the owner's mm, which makes what it takes of the page cache the
+ * owner's, and its I/O counts for the worker's cgroup. The memory may go at any
+ * time unless the caller has a reference to that.
+ */
+void kiln_worker_lend(const struct kiln_worker *worker);
+void kiln_worker_unlend(const struct kiln_worker *worker);
+
 /* Any context. */
 void kiln_worker_wake(struct kiln_worker *worker);
 

@@ -15,6 +15,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
 
+#include "../compat.h"
 #include "private.h"
 
 #define WORK	0		/* bit of worker->pending */
@@ -101,6 +102,18 @@ int kiln_worker_start(struct kiln_worker *worker, const char *name, u32 index)
 	if (r)
 		atomic_dec(&nr_threads);
 	return r;
+}
+
+void kiln_worker_lend(const struct kiln_worker *worker)
+{
+	kthread_use_mm(worker->mm);
+	kiln_io_is_of(worker->task);
+}
+
+void kiln_worker_unlend(const struct kiln_worker *worker)
+{
+	kthread_associate_blkcg(NULL);
+	kthread_unuse_mm(worker->mm);
 }
 
 void kiln_worker_stop(struct kiln_worker *worker)
