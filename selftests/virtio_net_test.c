@@ -315,6 +315,76 @@ TEST_F(net, a_packet_too_long_for_a_buffer_is_dropped)
 	EXPECT_EQ(before + 1, drops(self->vm));
 }
 
+/* A buffer of pieces of a byte each, in a table. */
+#define SMALL	31
+#define TABLES	(VIRTIO_DATA + 0x100000UL)
+
+static void add_small(struct virtio *v, unsigned int i)
+{
+	struct ring_piece p[SMALL];
+
+	for (unsigned int j = 0; j < SMALL; j++)
+		p[j] = (struct ring_piece) { RX_DATA + i * SMALL + j, 1, true };
+	ring_add_indirect(&v->ring[RX], TABLES + i * 0x400, p, SMALL);
+}
+
+/* The buffers before are of 1,023 pieces together, the last one of three. */
+TEST_F(net, the_last_buffer_of_a_packet_may_have_several_pieces)
+{
+	const uint64_t end = RX_DATA + 33 * SMALL;
+	const struct ring_piece last[3] = { { end, 100, true }, { end + 100, 200, true }, { end + 300, 400, true } };
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | F(MRG_RXBUF) | INDIRECT));
+	for (int i = 0; i < 33; i++)
+		add_small(&self->v, i);
+	ring_add_indirect(&self->v.ring[RX], TABLES + 33 * 0x400, last, 3);
+	virtio_kick(&self->v, RX);
+	make_frame(self->frame, guest_mac, 1500, 1);
+	wire_send(&self->wire, NULL, self->frame, 1500);
+	for (int i = 0; i < 33; i++)
+		ASSERT_EQ(SMALL, guest_recv(&self->v, RX, 5000));
+	ASSERT_EQ(HDR + 1500 - 33 * SMALL, guest_recv(&self->v, RX, 5000));
+	EXPECT_EQ(0, memcmp(self->frame, self->ram + RX_DATA + HDR, 1500));
+	EXPECT_STREQ("", virtio_broken(&self->v));
+}
+
+TEST_F(net, a_packet_of_too_many_pieces_is_dropped)
+{
+	uint64_t before;
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | F(MRG_RXBUF) | INDIRECT));
+	before = drops(self->vm);
+	for (int i = 0; i < VIRTIO_NUM; i++)
+		add_small(&self->v, i);
+	virtio_kick(&self->v, RX);
+	make_frame(self->frame, guest_mac, 1500, 1);
+	wire_send(&self->wire, NULL, self->frame, 1500);
+	make_frame(self->frame, guest_mac, 60, 2);
+	wire_send(&self->wire, NULL, self->frame, 60);
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(SMALL, guest_recv(&self->v, RX, 5000));
+	ASSERT_EQ(HDR + 60 - 2 * SMALL, guest_recv(&self->v, RX, 5000));
+	EXPECT_EQ(0, memcmp(self->frame, self->ram + RX_DATA + HDR, 60));
+	EXPECT_EQ(before + 1, drops(self->vm));
+}
+
+TEST_F(net, a_packet_longer_than_all_buffers_of_a_full_ring_is_dropped)
+{
+	uint64_t before;
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | F(MRG_RXBUF)));
+	before = drops(self->vm);
+	guest_add_buffers(&self->v, RX, 0, VIRTIO_NUM, 16);
+	make_frame(self->frame, guest_mac, 16 * VIRTIO_NUM, 1);
+	wire_send(&self->wire, NULL, self->frame, 16 * VIRTIO_NUM);
+	make_frame(self->frame, guest_mac, 16 * VIRTIO_NUM - HDR, 2);
+	wire_send(&self->wire, NULL, self->frame, 16 * VIRTIO_NUM - HDR);
+	for (int i = 0; i < VIRTIO_NUM; i++)
+		ASSERT_EQ(16, guest_recv(&self->v, RX, 5000));
+	EXPECT_EQ(0, memcmp(self->frame, self->ram + RX_DATA + HDR, 16 * VIRTIO_NUM - HDR));
+	EXPECT_EQ(before + 1, drops(self->vm));
+}
+
 TEST_F(net, segments_and_checksums_are_left_to_the_guest)
 {
 	const struct hdr *got = (const void *)(self->ram + RX_DATA);

@@ -238,7 +238,23 @@ static const char *chain_fault(const struct kiln_vring_chain *chain)
 	return NULL;
 }
 
-/* Chains for @need bytes. Return false if the guest has too few. */
+/*
+ * Is there no more to wait for? Neither where there are as many pieces as a
+ * packet may have, nor where the ring has no room for another chain like @last.
+ */
+static bool is_all(const struct kiln_queue *queue, const struct merge *merge,
+		   const struct kiln_vring_chain *last)
+{
+	const struct kiln_vring *ring = &queue->ring;
+
+	return merge->pieces >= NET_PIECES ||
+	       ring->in_flight + last->nr > ring->num;
+}
+
+/*
+ * Chains for @need bytes, or for less if there will never be enough. Return
+ * false if the guest has too few for now.
+ */
 static bool collect(struct kiln_queue *queue, struct merge *merge, size_t need)
 {
 	bool mergeable = kiln_virtio_has(queue->dev, VIRTIO_NET_F_MRG_RXBUF);
@@ -249,8 +265,7 @@ static bool collect(struct kiln_queue *queue, struct merge *merge, size_t need)
 	merge->pieces = 0;
 	merge->room = 0;
 	do {
-		if (merge->pieces == NET_PIECES ||
-		    !kiln_queue_pop_behind(queue, &chain, merge->pieces)) {
+		if (!kiln_queue_pop_behind(queue, &chain, merge->pieces)) {
 			unpop(queue, merge);
 			return false;
 		}
@@ -263,7 +278,8 @@ static bool collect(struct kiln_queue *queue, struct merge *merge, size_t need)
 			kiln_virtio_break(queue, -EINVAL, cause);
 			return false;
 		}
-	} while (mergeable && merge->room < need);
+	} while (mergeable && merge->room < need &&
+		 !is_all(queue, merge, &chain));
 	return true;
 }
 
@@ -651,7 +667,7 @@ const struct kiln_virtio_ops kiln_virtio_net = {
 	.min_queues = 3,
 	.max_queues = NET_MAX_QUEUES,
 	.config_size = NET_CONFIG_SIZE,
-	.iov_max = NET_PIECES,
+	.iov_max = NET_IOV,
 	.create = net_create,
 	.destroy = net_destroy,
 	.offered = net_offered,

@@ -23,8 +23,13 @@ struct socket;
 #define NET_MAX_QUEUES	(2 * NET_PAIRS + 1)
 /* Before each packet, with VIRTIO_F_VERSION_1 (§5.1.6). */
 #define NET_HDR		sizeof(struct virtio_net_hdr_mrg_rxbuf)
-/* Pieces of a packet to be sent, or of all the chains one is received in. */
+/* A packet is received in chains until they have so many pieces. */
 #define NET_PIECES	1024
+/*
+ * Pieces of a chain at most: behind those of others there is still room for one
+ * with all descriptors a ring may have (§2.7.5.3.1).
+ */
+#define NET_IOV		(NET_PIECES + KILN_VIRTIO_MAX_NUM)
 /* Packets taken from a tap, or given to it, at a time. */
 #define NET_BATCH	64
 /* Packets received within that time of each other are a burst, ns. */
