@@ -190,6 +190,16 @@ TEST_F(net, offloads_are_given_up_by_a_command)
 	EXPECT_EQ(1, command(&self->v, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 1, &all, 8));
 }
 
+TEST_F(net, offloads_that_could_not_be_set_are_not_the_ones_that_are)
+{
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | F(CTRL_VQ) | OFFLOADS));
+	wire_delete(&self->wire);
+	EXPECT_EQ(1, set_offloads(&self->v, 0));
+	EXPECT_EQ(1, set_offloads(&self->v, 0));
+	/* These have not changed. */
+	EXPECT_EQ(0, set_offloads(&self->v, F(GUEST_CSUM) | F(GUEST_TSO4)));
+}
+
 /* ---- several pairs ---- */
 
 /* Frames of 64 connections, which hash differently. */

@@ -215,13 +215,30 @@ static bool pairs_command(struct kiln_virtio *dev, u8 cmd,
 	return true;
 }
 
+/* Of all taps; if one of them will not, those before it get back what they had. */
+static bool set_offloads(struct nic *nic, u64 offloads)
+{
+	u32 i;
+
+	for (i = 0; i < nic->nr_pairs; i++) {
+		if (kiln_tap_set_offloads(&nic->taps[i], offloads))
+			break;
+	}
+	if (i == nic->nr_pairs) {
+		nic->offloads = offloads;
+		return true;
+	}
+	while (i--)
+		kiln_tap_set_offloads(&nic->taps[i], nic->offloads);
+	return false;
+}
+
 static bool offloads_command(struct kiln_virtio *dev, u8 cmd,
 			     struct iov_iter *data)
 {
 	struct nic *nic = dev->priv;
 	__le64 raw;
 	u64 offloads;
-	u32 i;
 
 	if (cmd != VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET ||
 	    !kiln_virtio_has(dev, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) ||
@@ -230,14 +247,7 @@ static bool offloads_command(struct kiln_virtio *dev, u8 cmd,
 	offloads = le64_to_cpu(raw);
 	if (offloads & ~(dev->features & NET_GUEST_OFFLOADS))
 		return false;
-	if (offloads == nic->offloads)
-		return true;
-	nic->offloads = offloads;
-	for (i = 0; i < nic->nr_pairs; i++) {
-		if (kiln_tap_set_offloads(&nic->taps[i], offloads))
-			return false;
-	}
-	return true;
+	return offloads == nic->offloads || set_offloads(nic, offloads);
 }
 
 static const struct {
