@@ -249,4 +249,66 @@ TEST_F(net, unused_pairs_packets_come_to_those_in_use)
 	EXPECT_EQ(1, set_pairs(&self->v, 3));
 }
 
+/* Memory of the guest's that is there once it is given; its userfaultfd, or -1. */
+#define LATE	0x40000000UL
+
+static int add_late_page(struct vm *vm, void *page)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .range = { (uintptr_t)page, 4096 }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return -1;
+	if (ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg) || vm_set_slot(vm, 1, 0, LATE, 4096, page))
+		die("userfaultfd: %s", strerror(errno));
+	return fd;
+}
+
+static bool is_waited_for(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	return poll(&p, 1, 5000) == 1 && read(fd, &msg, sizeof(msg)) == sizeof(msg);
+}
+
+/* The second pair is in the middle of a packet when it is given up. */
+TEST_F(net, a_pair_that_is_given_up_receives_nothing_once_that_is_answered)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_zeropage zero = { .range = { (uintptr_t)page, 4096 } };
+	struct ring_piece late = { LATE, 2048, true };
+	volatile uint8_t *answer;
+	uint16_t one = 1;
+	uint32_t id, len;
+	int fd;
+
+	if (variant->pairs < 2)
+		SKIP(return, "one pair");
+	fd = add_late_page(self->vm, page);
+	if (fd < 0)
+		SKIP(return, "no userfaultfd in this kernel");
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	ASSERT_EQ(0, set_pairs(&self->v, 2));
+	ring_add(&self->v.ring[2], &late, 1);
+	virtio_kick(&self->v, 2);
+	send_flows(&self->wire, self->frame);
+	EXPECT_TRUE(is_waited_for(fd));
+	answer = put_command(&self->v, VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, &one, 2);
+	virtio_kick(&self->v, self->v.n - 1);
+	usleep(100000);
+	EXPECT_EQ(0xee, *answer);
+	EXPECT_EQ(0, ioctl(fd, UFFDIO_ZEROPAGE, &zero));
+	EXPECT_EQ(1, guest_recv(&self->v, self->v.n - 1, 5000));
+	EXPECT_EQ(0, *answer);
+	EXPECT_TRUE(ring_collect(&self->v.ring[2], &id, &len));
+	guest_add_buffers(&self->v, 2, 0, 32, 2048);
+	send_flows(&self->wire, self->frame);
+	EXPECT_EQ(0, guest_recv(&self->v, 2, 100));
+	guest_add_buffers(&self->v, 0, 0, VIRTIO_NUM, 2048);
+	EXPECT_EQ(VIRTIO_NUM, count_received(&self->v, 0, 300));
+	close(fd);
+}
+
 TEST_HARNESS_MAIN

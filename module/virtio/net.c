@@ -397,7 +397,9 @@ static bool serve_rx(struct kiln_queue *queue, unsigned int *budget)
 		return false;
 	for (; i < nic->nr_pairs && state == TAP_EMPTY; i += active) {
 		mutex_lock(&nic->taps[i].lock);
-		state = drain(queue, &nic->taps[i], budget);
+		/* Or pairs have changed, and whose it is now was kicked. */
+		if (likely(nic->taps[i].rx == queue))
+			state = drain(queue, &nic->taps[i], budget);
 		mutex_unlock(&nic->taps[i].lock);
 	}
 	if (unlikely(kiln_tap_gone(tap_of(queue))))
@@ -410,11 +412,17 @@ static bool serve_rx(struct kiln_queue *queue, unsigned int *budget)
 void kiln_net_set_active(struct kiln_virtio *dev, u32 pairs)
 {
 	struct nic *nic = dev->priv;
+	struct net_tap *tap;
 	u32 i;
 
 	WRITE_ONCE(nic->active, pairs);
-	for (i = 0; i < nic->nr_pairs; i++)
-		WRITE_ONCE(nic->taps[i].rx, &dev->queues[2 * (i % pairs)]);
+	for (i = 0; i < nic->nr_pairs; i++) {
+		tap = &nic->taps[i];
+		/* Waits for who is receiving its packets, on whichever queue. */
+		mutex_lock(&tap->lock);
+		WRITE_ONCE(tap->rx, &dev->queues[2 * (i % pairs)]);
+		mutex_unlock(&tap->lock);
+	}
 	for (i = 0; i < pairs; i++)
 		kiln_queue_kick(&dev->queues[2 * i]);
 }

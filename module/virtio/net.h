@@ -59,7 +59,7 @@ struct socket;
  * @wait: [d] on the socket's wait queue
  * @head: [d] that wait queue, or NULL
  * @poll: [d] puts @wait there
- * @rx: the queue its packets are received on; read by any
+ * @rx: [l] the only queue its packets are received on; read by any
  * @tx: [c] the queue that sends to it
  * @tx_waits: set by @tx when the tap takes no more; cleared by who wakes it
  * @served: [q] when @rx was looked at last, ns
@@ -85,7 +85,7 @@ struct net_tap {
 	bool tx_waits;
 	u64 served;
 	bool sent;
-	struct mutex lock;		/* batch */
+	struct mutex lock;		/* batch, rx */
 	void *batch[NET_BATCH];
 	unsigned int first;
 	unsigned int end;
@@ -245,7 +245,10 @@ static inline u32 kiln_net_pairs(const struct kiln_virtio *dev)
 	return kiln_virtio_has(dev, VIRTIO_NET_F_MQ) ? nic->nr_pairs : 1;
 }
 
-/* Serve @pairs from now on: packets for the others come to these. */
+/*
+ * Serve @pairs from now on: packets for the others come to these. When it
+ * returns, no other queue receives any more. No tap->lock.
+ */
 void kiln_net_set_active(struct kiln_virtio *dev, u32 pairs);
 
 /* As virtio 1.2 §5.1.6.5 has it for a driver that said nothing yet. */

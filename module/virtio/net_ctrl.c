@@ -211,6 +211,7 @@ static bool pairs_command(struct kiln_virtio *dev, u8 cmd,
 	    !take(data, &pairs, sizeof(pairs)) || !pairs ||
 	    le16_to_cpu(pairs) > nic->nr_pairs)
 		return false;
+	/* No packet comes to the others once this is answered (§5.1.6.5). */
 	kiln_net_set_active(dev, le16_to_cpu(pairs));
 	return true;
 }
