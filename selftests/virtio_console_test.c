@@ -310,6 +310,49 @@ TEST_F(console, a_reset_forgets_what_was_written_in_part)
 	EXPECT_EQ(500, take(self->out.ours, 0, 500));
 }
 
+/* The same ring begins anew, where it was before it had taken the chain of which a part is written. */
+TEST_F(console, so_does_a_reset_of_the_queue)
+{
+	struct ring *ring = &self->v.ring[OUTPUT];
+	uint32_t len, first;
+
+	fill(self->vm, LARGE);
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | BIT64(VIRTIO_F_RING_RESET)));
+	put(&self->v, DATA, LARGE);
+	virtio_kick(&self->v, OUTPUT);
+	EXPECT_FALSE(collected(&self->v, OUTPUT, &len, 200));
+	ASSERT_EQ(0, virtio_enable(&self->v, OUTPUT, 0));
+	first = counts(&self->v).sent;
+	EXPECT_LT(0, first);
+	EXPECT_EQ(first, take(self->out.ours, 0, first));
+	memset(self->vm->ram + VIRTIO_RING(OUTPUT), 0, RING_SIZE(VIRTIO_NUM));
+	ring_init(ring, ring->base, ring->desc, VIRTIO_NUM, ring->packed, ring->event_idx);
+	ASSERT_EQ(0, virtio_set_ring(&self->v, OUTPUT));
+	ASSERT_EQ(0, virtio_enable(&self->v, OUTPUT, 1));
+	put(&self->v, DATA, 10);
+	virtio_finish(&self->v, OUTPUT, NULL);
+	EXPECT_EQ(first + 10, counts(&self->v).sent);
+	EXPECT_EQ(10, take(self->out.ours, 0, 10));
+}
+
+TEST_F(console, a_queue_that_was_disabled_goes_on_where_it_was)
+{
+	uint32_t len, first;
+
+	fill(self->vm, LARGE);
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	put(&self->v, DATA, LARGE);
+	virtio_kick(&self->v, OUTPUT);
+	EXPECT_FALSE(collected(&self->v, OUTPUT, &len, 200));
+	ASSERT_EQ(0, virtio_enable(&self->v, OUTPUT, 0));
+	first = counts(&self->v).sent;
+	EXPECT_EQ(first, take(self->out.ours, 0, first));
+	ASSERT_EQ(0, virtio_enable(&self->v, OUTPUT, 1));
+	EXPECT_EQ(LARGE - first, take(self->out.ours, first, LARGE - first));
+	EXPECT_TRUE(collected(&self->v, OUTPUT, &len, 10000));
+	EXPECT_EQ(LARGE, counts(&self->v).sent);
+}
+
 TEST_F(console, nobody_there_means_thrown_away_and_counted)
 {
 	uint32_t len;

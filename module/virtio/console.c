@@ -86,8 +86,6 @@ struct end {
  * struct console - a console
  * @ends: [d, q] by queue; NULL for none
  * @skip: [o] bytes of the first chain that were written
- * @skip_at: [o] where the ring was when it stopped with that
- * @skip_desc: [o] which ring it was
  * @received: bytes the guest got
  * @sent: bytes the guest wrote that went to the file
  * @dropped: bytes the guest wrote that did not
@@ -102,8 +100,6 @@ struct end {
 struct console {
 	struct end *ends[QUEUES];
 	u64 skip;
-	u32 skip_at;
-	u64 skip_desc;
 	atomic64_t received;
 	atomic64_t sent;
 	atomic64_t dropped;
@@ -660,26 +656,17 @@ static void console_destroy(struct kiln_virtio *dev)
 	kfree(console);
 }
 
-/* A ring that goes on goes on within the chain that was first in it. */
+/*
+ * A ring that goes on goes on within the chain that was first in it. One that
+ * begins anew may look the same: as after a reset of the queue.
+ */
 static int console_start_queue(struct kiln_queue *queue)
 {
 	struct console *console = queue->dev->priv;
 
-	if (queue->index == OUTPUT &&
-	    (console->skip_at != kiln_vring_get_base(&queue->ring) ||
-	     console->skip_desc != queue->config.desc))
+	if (queue->index == OUTPUT && queue->has_base != KILN_BASE_STOPPED)
 		console->skip = 0;
 	return 0;
-}
-
-static void console_stop_queue(struct kiln_queue *queue)
-{
-	struct console *console = queue->dev->priv;
-
-	if (queue->index == INPUT || !queue->running)
-		return;
-	console->skip_at = kiln_vring_get_base(&queue->ring);
-	console->skip_desc = queue->config.desc;
 }
 
 static void console_reset(struct kiln_virtio *dev)
@@ -704,7 +691,6 @@ const struct kiln_virtio_ops kiln_virtio_console = {
 	.create = console_create,
 	.destroy = console_destroy,
 	.start_queue = console_start_queue,
-	.stop_queue = console_stop_queue,
 	.serve = console_serve,
 	.complete = console_complete,
 	.reset = console_reset,

@@ -171,6 +171,11 @@ void kiln_worker_wake(struct kiln_worker *worker);
 
 /* ----------------------------------------------------------------- queues */
 
+/* A ring that begins anew, whatever was left undone in it. */
+#define KILN_BASE_GIVEN		true	/* VHOST_SET_VRING_BASE */
+/* A ring that goes on. */
+#define KILN_BASE_STOPPED	2
+
 /**
  * struct kiln_queue - a virtqueue
  * @dev: [c] whose
@@ -182,7 +187,8 @@ void kiln_worker_wake(struct kiln_worker *worker);
  * @enabled: [d] VHOST_VDPA_SET_VRING_ENABLE
  * @config: [d] ring set-up for the next start; features are filled in then
  * @base: [d] where the ring starts next
- * @has_base: [d] @base was set or read from the ring; else: its beginning
+ * @has_base: [d] KILN_BASE_*: where @base is from; false: it has none, and the
+ *	ring starts at its beginning
  * @kick: [d] eventfd that kicks, a reference is held, or NULL
  * @kick_ctx: [d] of @kick
  * @kick_wait: on the wait queue of @kick
@@ -216,7 +222,7 @@ struct kiln_queue {
 	bool enabled;
 	struct kiln_vring_config config;
 	u32 base;
-	bool has_base;
+	u8 has_base;
 	struct file *kick;
 	struct eventfd_ctx *kick_ctx;
 	wait_queue_entry_t kick_wait;

@@ -518,7 +518,7 @@ void kiln_queue_stop(struct kiln_queue *queue)
 	mutex_lock(&queue->lock);
 	if (queue->running) {
 		queue->base = kiln_vring_get_base(&queue->ring);
-		queue->has_base = true;
+		queue->has_base = KILN_BASE_STOPPED;
 	}
 	WRITE_ONCE(queue->running, false);
 	WRITE_ONCE(queue->inline_ok, false);
