@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 #include "kselftest_harness.h"
-#include "virtio.h"
+#include "net.h"
 #include "fault.h"
 
 #define DOORBELL	0xd0000000UL
@@ -84,6 +84,7 @@ TEST_F_TIMEOUT(fault, create, 280)
 	EACH_ALLOCATION_FAILS(virtio_fd(self->vm, VIRTIO_ID_BLOCK, 3), close(self->result));
 	EACH_ALLOCATION_FAILS(virtio_fd(self->vm, VIRTIO_ID_CONSOLE, 2), close(self->result));
 	EACH_ALLOCATION_FAILS(virtio_fd(self->vm, VIRTIO_ID_BALLOON, 5), close(self->result));
+	EACH_ALLOCATION_FAILS(virtio_fd(self->vm, VIRTIO_ID_NET, 5), close(self->result));
 }
 
 TEST_F_TIMEOUT(fault, set_owner, 280)
@@ -143,6 +144,58 @@ TEST_F_TIMEOUT(fault, both_ends_of_a_console, 280)
 	close(slave);
 	close(p[0]);
 	close(p[1]);
+}
+
+/* All but DRIVER_OK. */
+static struct virtio new_net(struct vm *vm, const struct kiln_virtio_net *back)
+{
+	uint64_t features = V1 | F(CTRL_VQ);
+	struct virtio v = virtio_create(vm, VIRTIO_ID_NET, 3);
+
+	if (xioctl(v.fd, KILN_VIRTIO_SET_NET, back) || xioctl(v.fd, VHOST_SET_FEATURES, &features) ||
+	    virtio_status(&v, READY))
+		die("the device cannot be set up");
+	for (unsigned int i = 0; i < v.n; i++) {
+		memset(vm->ram + VIRTIO_RING(i), 0, RING_SIZE(VIRTIO_NUM));
+		ring_init(&v.ring[i], (uintptr_t)vm->ram, VIRTIO_RING(i), VIRTIO_NUM, false, false);
+		if (virtio_set_ring(&v, i) || virtio_enable(&v, i, 1))
+			die("queue %u cannot be set up", i);
+	}
+	return v;
+}
+
+/* Both taps are taken, or none. */
+TEST_F_TIMEOUT(fault, taps_of_a_network_device, 280)
+{
+	struct kiln_virtio_net none = { .nr_pairs = 0 }, both;
+	struct virtio net;
+	struct wire wire;
+
+	if (!wire_open(&wire, 2))
+		SKIP(return, "this kernel has no taps");
+	both = net_args(&wire);
+	net = virtio_create(self->vm, VIRTIO_ID_NET, 5);
+	EACH_ALLOCATION_FAILS(xioctl(net.fd, KILN_VIRTIO_SET_NET, &both),
+			      xioctl(net.fd, KILN_VIRTIO_SET_NET, &none));
+	virtio_destroy(&net);
+	wire_close(&wire);
+}
+
+/* Each time with a new device, whose queues have nothing yet. */
+TEST_F_TIMEOUT(fault, start_of_a_network_device, 280)
+{
+	struct kiln_virtio_net back;
+	struct virtio net;
+	struct wire wire;
+
+	if (!wire_open(&wire, 1))
+		SKIP(return, "this kernel has no taps");
+	back = net_args(&wire);
+	net = new_net(self->vm, &back);
+	EACH_ALLOCATION_FAILS(virtio_status(&net, RUNNING),
+			      (virtio_destroy(&net), net = new_net(self->vm, &back)));
+	virtio_destroy(&net);
+	wire_close(&wire);
 }
 
 TEST_F_TIMEOUT(fault, start, 280)

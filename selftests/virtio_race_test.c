@@ -20,8 +20,8 @@
 
 #include "kselftest_harness.h"
 #include "machine.h"
+#include "net.h"
 #include "random.h"
-#include "virtio.h"
 
 #define DOORBELL	0xd0000000UL
 #define PORT		0x580
@@ -81,7 +81,9 @@ struct race {
 	struct vcpu *vcpu;
 	struct vm *vm;
 	struct virtio v;
+	unsigned int queue;	/* the one they race for */
 	uint64_t features;
+	struct wire *wire;	/* of a network device */
 	uint8_t *slot;
 	volatile bool over;
 };
@@ -98,10 +100,10 @@ static void reset(struct race *race, const struct vhost_vring_state *at)
 		sched_yield();
 	xioctl(v->fd, VHOST_SET_FEATURES, &race->features);
 	virtio_status(v, READY);
-	virtio_set_ring(v, 0);
+	virtio_set_ring(v, race->queue);
 	if (at)
 		xioctl(v->fd, VHOST_SET_VRING_BASE, (void *)at);
-	virtio_enable(v, 0, 1);
+	virtio_enable(v, race->queue, 1);
 	virtio_status(v, RUNNING);
 }
 
@@ -111,13 +113,13 @@ static void *start_and_stop(void *arg)
 	struct virtio *v = &race->v;
 
 	for (unsigned int n = 0; !race->over; n++) {
-		struct vhost_vring_state s = { .index = 0 };
+		struct vhost_vring_state s = { .index = race->queue };
 
 		xioctl(v->fd, VHOST_VDPA_SUSPEND, NULL);
 		virtio_status(v, RUNNING);
-		virtio_enable(v, 0, 0);
+		virtio_enable(v, race->queue, 0);
 		xioctl(v->fd, VHOST_GET_VRING_BASE, &s);
-		virtio_enable(v, 0, 1);
+		virtio_enable(v, race->queue, 1);
 		if (*virtio_broken(v))
 			reset(race, NULL);
 		else if (n % 16 == 0)
@@ -131,21 +133,22 @@ static void *connect_and_disconnect(void *arg)
 {
 	struct race *race = arg;
 	struct virtio *v = &race->v;
-	struct vhost_vring_file f = { .index = 0 };
+	unsigned int queue = race->queue;
+	struct vhost_vring_file f = { .index = queue };
 
 	while (!race->over) {
-		virtio_doorbell(v, 0, DOORBELL, 0);
-		virtio_msi(v, 0, VECTOR, KILN_VIRTIO_MSI_ENABLE);
-		virtio_kick(v, 0);
+		virtio_doorbell(v, queue, DOORBELL, 0);
+		virtio_msi(v, queue, VECTOR, KILN_VIRTIO_MSI_ENABLE);
+		virtio_kick(v, queue);
 		f.fd = -1;
 		xioctl(v->fd, VHOST_SET_VRING_KICK, &f);
-		virtio_doorbell(v, 0, DOORBELL, KILN_VIRTIO_DOORBELL_DEASSIGN);
-		virtio_msi(v, 0, VECTOR, KILN_VIRTIO_MSI_ENABLE | KILN_VIRTIO_MSI_MASKED);
-		virtio_doorbell(v, 0, PORT, KILN_VIRTIO_DOORBELL_PIO);
-		f.fd = v->kick[0];
+		virtio_doorbell(v, queue, DOORBELL, KILN_VIRTIO_DOORBELL_DEASSIGN);
+		virtio_msi(v, queue, VECTOR, KILN_VIRTIO_MSI_ENABLE | KILN_VIRTIO_MSI_MASKED);
+		virtio_doorbell(v, queue, PORT, KILN_VIRTIO_DOORBELL_PIO);
+		f.fd = v->kick[queue];
 		xioctl(v->fd, VHOST_SET_VRING_KICK, &f);
-		virtio_kick(v, 0);
-		virtio_doorbell(v, 0, PORT, KILN_VIRTIO_DOORBELL_PIO | KILN_VIRTIO_DOORBELL_DEASSIGN);
+		virtio_kick(v, queue);
+		virtio_doorbell(v, queue, PORT, KILN_VIRTIO_DOORBELL_PIO | KILN_VIRTIO_DOORBELL_DEASSIGN);
 	}
 	return NULL;
 }
@@ -156,7 +159,7 @@ static void *move_slots(void *arg)
 
 	while (!race->over) {
 		vm_set_slot(race->vm, 1, 0, SLOT_GPA, 0x10000, race->slot);
-		virtio_kick(&race->v, 0);
+		virtio_kick(&race->v, race->queue);
 		usleep(2000);
 		vm_set_slot(race->vm, 1, 0, SLOT_GPA, 0, race->slot);
 	}
@@ -173,6 +176,28 @@ static void *make_devices(void *arg)
 		virtio_doorbell(&v, 0, DOORBELL, 0);
 		virtio_kick(&v, 0);
 		virtio_destroy(&v);
+	}
+	return NULL;
+}
+
+/* Packets come all the time, the link changes, and taps whenever the device stands still. */
+static void *send_and_change_taps(void *arg)
+{
+	struct race *race = arg;
+	struct kiln_virtio_net back;
+	uint8_t frame[60];
+
+	if (!race->wire)
+		return NULL;
+	back = net_args(race->wire);
+	make_frame(frame, guest_mac, sizeof(frame), 1);
+	for (unsigned int n = 0; !race->over; n++) {
+		for (int i = 0; i < 20; i++)
+			wire_send(race->wire, NULL, frame, sizeof(frame));
+		back.link = n % 4 != 3;
+		back.mtu = n % 2 ? 1500 : 9000;
+		xioctl(race->v.fd, KILN_VIRTIO_SET_NET, &back);
+		usleep(200);
 	}
 	return NULL;
 }
@@ -195,17 +220,19 @@ static bool has_ended(struct vcpu *vcpu)
 
 static void race_for(struct race *race, unsigned long ms)
 {
-	void *(*const runners[])(void *) = { start_and_stop, connect_and_disconnect, move_slots, make_devices };
-	pthread_t threads[4];
+	void *(*const runners[])(void *) = {
+		start_and_stop, connect_and_disconnect, move_slots, make_devices, send_and_change_taps,
+	};
+	pthread_t threads[sizeof(runners) / sizeof(*runners)];
 	struct timespec end, now;
 
 	race->slot = mmap(NULL, 0x10000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	GUEST(race->vm, ring) = race->v.ring[0];
+	GUEST(race->vm, ring) = race->v.ring[race->queue];
 	GUEST(race->vm, ring).base = 0;
 	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += ms / 1000;
 	end.tv_nsec += ms % 1000 * 1000000;
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < sizeof(runners) / sizeof(*runners); i++)
 		pthread_create(&threads[i], NULL, runners[i], race);
 	/* Where no doorbell is the write comes out here. */
 	do {
@@ -218,7 +245,7 @@ static void race_for(struct race *race, unsigned long ms)
 						 (now.tv_sec == end.tv_sec && now.tv_nsec >= end.tv_nsec));
 	} while (!has_ended(race->vcpu));
 	race->over = true;
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < sizeof(runners) / sizeof(*runners); i++)
 		pthread_join(threads[i], NULL);
 	munmap(race->slot, 0x10000);
 	printf("# %u requests were served\n", GUEST(race->vm, served));
@@ -259,13 +286,13 @@ FIXTURE_TEARDOWN(race)
 {
 }
 
-static struct race new_race(uint32_t type, uint64_t features)
+static struct race new_race(uint32_t type, unsigned int queues, uint64_t features)
 {
 	struct race race = { .features = features };
 
 	race.vcpu = vm_create_one(VM_IRQCHIP, rings_on_and_on);
 	race.vm = race.vcpu->vm;
-	race.v = virtio_create(race.vm, type, 1);
+	race.v = virtio_create(race.vm, type, queues);
 	return race;
 }
 
@@ -280,7 +307,7 @@ TEST_F_TIMEOUT(race, entropy, 200)
 	static const uint64_t features[] = { V1, V1 | EVENT_IDX, V1 | PACKED };
 
 	for (int i = 0; i < 3; i++) {
-		struct race race = new_race(VIRTIO_ID_RNG, features[i]);
+		struct race race = new_race(VIRTIO_ID_RNG, 1, features[i]);
 
 		GUEST(race.vm, pieces)[0] = (struct ring_piece){ SLOT_GPA, 64, true };
 		GUEST(race.vm, n_pieces) = 1;
@@ -293,7 +320,7 @@ TEST_F_TIMEOUT(race, entropy, 200)
 static void block_race(struct __test_metadata *_metadata, int file, uint64_t features, unsigned long ms)
 {
 	struct kiln_virtio_block back = { .fd = file, .flags = KILN_BLOCK_WRITEBACK };
-	struct race race = new_race(VIRTIO_ID_BLOCK, features);
+	struct race race = new_race(VIRTIO_ID_BLOCK, 1, features);
 	struct header *h = (void *)(race.vm->ram + HEADER);
 
 	h->type = VIRTIO_BLK_T_IN;
@@ -321,6 +348,55 @@ TEST_F_TIMEOUT(race, block_on_a_disk, 200)
 
 	block_race(_metadata, file, V1 | EVENT_IDX, self->ms);
 	block_race(_metadata, file, V1 | PACKED | EVENT_IDX, self->ms);
+}
+
+/* For @queue of @pairs pairs and their control queue. */
+static void net_race(struct __test_metadata *_metadata, unsigned int pairs, unsigned int queue, uint64_t features,
+		     const struct ring_piece *p, unsigned int n, unsigned long ms)
+{
+	struct kiln_virtio_net back;
+	struct wire wire;
+	struct race race;
+
+	if (!wire_open(&wire, pairs))
+		SKIP(return, "this kernel has no taps");
+	back = net_args(&wire);
+	race = new_race(VIRTIO_ID_NET, 2 * pairs + 1, features);
+	race.queue = queue;
+	race.wire = &wire;
+	memcpy(GUEST(race.vm, pieces), p, n * sizeof(*p));
+	GUEST(race.vm, n_pieces) = n;
+	/* A command, for the control queue. */
+	memcpy(race.vm->ram + HEADER, (uint8_t[]) { VIRTIO_NET_CTRL_MQ, VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET, 2, 0 }, 4);
+	ASSERT_IOCTL(0, race.v.fd, KILN_VIRTIO_SET_NET, &back);
+	ASSERT_EQ(0, virtio_start(&race.v, features));
+	race_for(&race, ms);
+	end_race(&race);
+	wire_close(&wire);
+}
+
+TEST_F_TIMEOUT(race, packets_to_the_wire, 200)
+{
+	const struct ring_piece packet = { SLOT_GPA, HDR + 60, false };
+
+	net_race(_metadata, 1, TX, V1 | F(CTRL_VQ), &packet, 1, self->ms);
+	net_race(_metadata, 1, TX, V1 | F(CTRL_VQ) | PACKED | EVENT_IDX, &packet, 1, self->ms);
+}
+
+TEST_F_TIMEOUT(race, packets_from_the_wire, 200)
+{
+	const struct ring_piece one = { SLOT_GPA, 2048, true }, two[2] = { { DATA, 30, true }, { SLOT_GPA, 50, true } };
+
+	net_race(_metadata, 1, RX, V1 | F(CTRL_VQ), &one, 1, self->ms);
+	net_race(_metadata, 1, RX, V1 | F(CTRL_VQ) | F(MRG_RXBUF) | PACKED, two, 2, self->ms);
+}
+
+TEST_F_TIMEOUT(race, commands_to_a_network_device, 200)
+{
+	const struct ring_piece p[2] = { { HEADER, 4, false }, { SLOT_GPA, 1, true } };
+
+	net_race(_metadata, 2, 4, V1 | F(CTRL_VQ) | F(MQ), p, 2, self->ms);
+	net_race(_metadata, 2, 4, V1 | F(CTRL_VQ) | F(MQ) | PACKED, p, 2, self->ms);
 }
 
 /* ---- closed and killed ---- */
@@ -375,8 +451,54 @@ TEST_F_TIMEOUT(race, closed_in_any_order_with_requests_in_flight, 200)
 	close(file);
 }
 
+static void requests_on_and_on(int ready)
+{
+	struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, rings_on_and_on);
+	struct virtio v = busy(vcpu->vm, any_disk());
+
+	virtio_doorbell(&v, 0, DOORBELL, 0);
+	virtio_doorbell(&v, 0, PORT, KILN_VIRTIO_DOORBELL_PIO);
+	vcpu_start(vcpu);
+	if (write(ready, "", 1) != 1)
+		_exit(1);
+	for (;;)
+		fill(&v);
+}
+
+/* Both queues are full, and as many packets come as go. */
+static void packets_on_and_on(int ready)
+{
+	const struct ring_piece p[2] = { [RX] = { RX_DATA, 2048, true }, [TX] = { TX_DATA, HDR + 60, false } };
+	unsigned int in_flight[2] = { 0 };
+	uint32_t id, len;
+	uint8_t frame[60];
+	struct kiln_virtio_net back;
+	struct wire wire;
+	struct virtio v;
+
+	if (!wire_open(&wire, 1))
+		_exit(1);
+	v = virtio_create(vm_create(VM_IRQCHIP), VIRTIO_ID_NET, 3);
+	back = net_args(&wire);
+	if (xioctl(v.fd, KILN_VIRTIO_SET_NET, &back) || virtio_start(&v, V1 | F(CTRL_VQ)) ||
+	    write(ready, "", 1) != 1)
+		_exit(1);
+	make_frame(frame, guest_mac, sizeof(frame), 1);
+	for (;;) {
+		for (unsigned int q = RX; q <= TX; q++) {
+			while (ring_collect(&v.ring[q], &id, &len))
+				in_flight[q]--;
+			for (; in_flight[q] < VIRTIO_NUM; in_flight[q]++)
+				ring_add(&v.ring[q], &p[q], 1);
+			virtio_kick(&v, q);
+		}
+		for (int i = 0; i < VIRTIO_NUM; i++)
+			wire_send(&wire, NULL, frame, sizeof(frame));
+	}
+}
+
 /* Returns how it ended. */
-static int killed_after(unsigned int us)
+static int killed_after(unsigned int us, void (*child)(int ready))
 {
 	int status, ready[2];
 	char c;
@@ -385,18 +507,8 @@ static int killed_after(unsigned int us)
 	if (pipe(ready))
 		die("pipe");
 	pid = fork();
-	if (!pid) {
-		struct vcpu *vcpu = vm_create_one(VM_IRQCHIP, rings_on_and_on);
-		struct virtio v = busy(vcpu->vm, any_disk());
-
-		virtio_doorbell(&v, 0, DOORBELL, 0);
-		virtio_doorbell(&v, 0, PORT, KILN_VIRTIO_DOORBELL_PIO);
-		vcpu_start(vcpu);
-		if (write(ready[1], "", 1) != 1)
-			_exit(1);
-		for (;;)
-			fill(&v);
-	}
+	if (!pid)
+		child(ready[1]);
 	close(ready[1]);
 	if (read(ready[0], &c, 1) != 1)
 		die("the child did not start");
@@ -409,16 +521,16 @@ static int killed_after(unsigned int us)
 
 #define TOLERANCE_KIB	2048
 
-TEST_F_TIMEOUT(race, kills_with_requests_in_flight_lose_no_memory, 280)
+static void kills_lose_no_memory(struct __test_metadata *_metadata, void (*child)(int ready))
 {
 	long before, after, slab_before, slab_after;
 
 	for (int i = 0; i < 5; i++)
-		killed_after(1000);
+		killed_after(1000, child);
 	before = used_kib();
 	slab_before = meminfo("SUnreclaim");
 	for (int i = 0; i < 40; i++)
-		ASSERT_EQ(SIGKILL, killed_after(next_random() % 5000));
+		ASSERT_EQ(SIGKILL, killed_after(next_random() % 5000, child));
 	after = used_kib();
 	slab_after = meminfo("SUnreclaim");
 	printf("# used: %ld KiB before, %ld after; slab: %ld before, %ld after\n", before, after, slab_before, slab_after);
@@ -430,6 +542,21 @@ TEST_F_TIMEOUT(race, kills_with_requests_in_flight_lose_no_memory, 280)
 		EXPECT_LE(after - before, TOLERANCE_KIB);
 		EXPECT_LE(slab_after - slab_before, TOLERANCE_KIB);
 	}
+}
+
+TEST_F_TIMEOUT(race, kills_with_requests_in_flight_lose_no_memory, 280)
+{
+	kills_lose_no_memory(_metadata, requests_on_and_on);
+}
+
+TEST_F_TIMEOUT(race, kills_with_packets_in_flight_lose_no_memory, 280)
+{
+	struct wire wire;
+
+	if (!wire_open(&wire, 1))
+		SKIP(return, "this kernel has no taps");
+	wire_close(&wire);
+	kills_lose_no_memory(_metadata, packets_on_and_on);
 }
 
 /* ---- a descriptor without its owner ---- */
@@ -485,6 +612,7 @@ static void inherit(struct virtio *v, int told, int tell)
 	_exit(0);
 }
 
+/* The device's descriptor lives on in a child, without its owner. */
 TEST_F_TIMEOUT(race, a_descriptor_that_outlives_its_owner_keeps_no_memory_and_serves_nothing, 60)
 {
 	static uint8_t before[LEFT_LEN] __attribute__((aligned(4096))), after[LEFT_LEN] __attribute__((aligned(4096)));
