@@ -111,9 +111,10 @@ static void writes_cr3(struct kiln_vcpu *vcpu)
 	svm_hw.set_cr3(vcpu, 0x1000);
 }
 
+/* With MCE, as the host's: no intercept changes with it. */
 static void writes_cr4(struct kiln_vcpu *vcpu)
 {
-	svm_hw.set_cr4(vcpu, X86_CR4_PAE);
+	svm_hw.set_cr4(vcpu, X86_CR4_PAE | X86_CR4_MCE);
 }
 
 static void writes_efer(struct kiln_vcpu *vcpu)
