@@ -270,10 +270,10 @@ static u64 *mtrr_fixed(struct kiln_vcpu *vcpu, u32 index)
 
 static u64 *mtrr_var(struct kiln_vcpu *vcpu, u32 index)
 {
-	u32 n = array_index_nospec(index - MTRR_VAR,
-				   ARRAY_SIZE(vcpu->mtrr_var));
-
-	return &vcpu->mtrr_var[n];
+	BUILD_BUG_ON_NOT_POWER_OF_2(ARRAY_SIZE(vcpu->mtrr_var));
+	BUILD_BUG_ON(MTRR_VAR % ARRAY_SIZE(vcpu->mtrr_var));
+	/* which masks it, too */
+	return &vcpu->mtrr_var[index % ARRAY_SIZE(vcpu->mtrr_var)];
 }
 
 static int get_mtrr_fixed(struct kiln_vcpu *vcpu, u32 index, u64 *val, bool host)
@@ -300,7 +300,7 @@ static int set_mtrr_var(struct kiln_vcpu *vcpu, u32 index, u64 val, bool host)
 {
 	bool mask = index & 1;
 
-	if (val >> min(vcpu->maxphyaddr, 63U))
+	if (val >> vcpu->maxphyaddr)
 		return 1;
 	/* Mask: V is bit 11. Base: the type is in bits 7:0. */
 	if (mask ? val & 0x7ff : val & 0xf00 || !mtrr_type_valid(val))

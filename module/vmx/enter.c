@@ -299,7 +299,7 @@ void vmx_enter(struct kiln_vcpu *vcpu)
 	refresh_host_crs(vmx);
 	refresh_host_perf(vmx);
 	/* Each time: perf changes it from interrupts, which are off by now. */
-	debugctl = get_debugctlmsr();
+	debugctl = __rdmsr(MSR_IA32_DEBUGCTLMSR);
 	if (unlikely(drs))
 		load_guest_drs(vcpu);
 	if (unlikely(xcr))
