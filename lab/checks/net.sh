@@ -5,7 +5,7 @@
 
 for cpu in $BACKENDS; do
 	if [ "$cpu" = intel ] && [ -z "${KILN_SLOW:-}" ]; then
-		check "guest/$cpu-net" "" skip "guest/$cpu-net" "two guests at once in Bochs take long; set KILN_SLOW=1"
+		check "guest/$cpu-net" "" slow "guest/$cpu-net" two guests at once in Bochs take long
 		continue
 	fi
 	check "guest/$cpu-net" "build/module-stock build/launcher kernel/stock" check_guest_net "$cpu"

@@ -32,6 +32,11 @@ skip() {
 	fi
 }
 
+# slow NAME WHY...: the function of a check that is done only on request.
+slow() {
+	skip "$1" "${*:2}; set KILN_SLOW=1"
+}
+
 # print LINE: what lab/test prints with the check's result.
 print() {
 	printf '%s\n' "$1" >>"${RESULTS%.results}.printed"
