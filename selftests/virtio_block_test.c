@@ -397,7 +397,7 @@ static int waited_for(int fd, uint64_t *pages, int max)
 	struct uffd_msg msg;
 	int n = 0;
 
-	while (n < max && poll(&p, 1, 1000) == 1)
+	while (n < max && poll(&p, 1, 3000) == 1)
 		if (read(fd, &msg, sizeof(msg)) == sizeof(msg) && msg.event == UFFD_EVENT_PAGEFAULT)
 			pages[n++] = msg.arg.pagefault.address & -4096UL;
 	return n;
