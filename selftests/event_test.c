@@ -415,6 +415,9 @@ TEST(what_the_guest_has_in_dr6_does_not_come_to_the_launcher)
 	uint64_t hits;
 	int fd;
 
+	/* It restores DR6 itself besides. Bochs runs this. */
+	if (host_is_tcg())
+		SKIP(return, "QEMU TCG crashes on a watchpoint that outlives an exit");
 	signal(SIGTRAP, count_sigtrap);
 	ASSERT_TRUE(pin_to_cpu(0));
 	ASSERT_OUTCOME("sync 0", vcpu);

@@ -142,15 +142,13 @@ is_started() {
 
 # A kernel by its file: the module built for its release is loaded, as for one by its name. And how much memory there is.
 check_kernel_path() {
-	local dir file
+	local dir
 	dir=$(kernel_dir dev)
-	for file in vmlinuz; do
-		# shellcheck disable=SC2016 # for the machine's shell
-		expect "--kernel $file" "$LAB/vm" --cpu amd --kernel "$dir/$file" --memory 300 --timeout 120 -- sh -c '
-			[ "$(uname -r)" = "$1" ] && [ -c /dev/kiln ] || exit
-			set -- $(grep MemTotal /proc/meminfo)
-			[ "$2" -gt 200000 ] && [ "$2" -lt 307200 ]' sh "$(cat "$dir/release")"
-	done
+	# shellcheck disable=SC2016 # for the machine's shell
+	expect "--kernel of a file, and --memory" "$LAB/vm" --cpu amd --kernel "$dir/vmlinuz" --memory 300 --timeout 120 -- sh -c '
+		[ "$(uname -r)" = "$1" ] && [ -c /dev/kiln ] || exit
+		set -- $(grep MemTotal /proc/meminfo)
+		[ "$2" -gt 200000 ] && [ "$2" -lt 307200 ]' sh "$(cat "$dir/release")"
 	expect "--kernel of a build directory has its modules" "$LAB/vm" --cpu amd --kernel "$dir/build" --no-load --timeout 120 -- \
 		sh -c 'modprobe kvm-amd && [ -c /dev/kvm ] && [ ! -e /dev/kiln ]'
 }

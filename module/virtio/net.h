@@ -29,7 +29,7 @@ struct socket;
  * Pieces of a chain at most: behind those of others there is still room for one
  * with all descriptors a ring may have (§2.7.5.3.1).
  */
-#define NET_IOV		(NET_PIECES + KILN_VIRTIO_MAX_NUM)
+#define NIC_IOV		(NET_PIECES + KILN_VIRTIO_MAX_NUM)
 /* Packets taken from a tap, or given to it, at a time. */
 #define NET_BATCH	64
 /* Packets received within that time of each other are a burst, ns. */
