@@ -238,7 +238,7 @@ kernel_given() {
 		fi
 		if [ -d "$path" ]; then
 			ln -sfn "$(realpath "$path")" "$dir/build"
-			install_modules "$path" "$dir" || die "$path: its modules cannot be installed, see $dir/build.log; run make modules there"
+			! grep -qsx CONFIG_MODULES=y "$path/.config" || install_modules "$path" "$dir" || die "$path: its modules cannot be installed, see $dir/build.log; run make modules there"
 		fi
 		release_of "$dir/vmlinux" >"$dir/release.new"
 		mv "$dir/release.new" "$dir/release"
