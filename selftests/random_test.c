@@ -474,7 +474,7 @@ static void put_accesses(uint8_t *ram, int vcpu)
 	*(int32_t *)p = start - (p + 4);
 }
 
-static volatile bool stop;
+static bool stop;
 
 /* The threads' own randomness: Numerical Recipes' generator. */
 static uint32_t slot_random(uint32_t *state)
@@ -489,17 +489,29 @@ static void restart(struct vcpu *vcpu, uint32_t *state)
 	vcpu_long_mode(vcpu, (void (*)(void))(uintptr_t)starts[vcpu->id][slot_random(state) % N_INSNS]);
 }
 
+/* A thread that is not in KVM_RUN yet is told by immediate_exit, which it takes back. */
+static void interrupt(struct vcpu *vcpu, pthread_t thread)
+{
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	pthread_kill(thread, SIGALRM);
+}
+
 static void *run_accesses(void *arg)
 {
 	struct vcpu *vcpu = arg;
 	uint32_t state = vcpu->id;
 
-	while (!stop) {
+	while (!__atomic_load_n(&stop, __ATOMIC_SEQ_CST)) {
 		int r = vcpu_run(vcpu);
 		uint32_t reason = vcpu->run->exit_reason;
 
-		if (r == -EINTR)
+		if (r == -EINTR) {
+			/* Out of HLT, which is the low byte of some addresses: nothing else wakes it. */
+			__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+			if (xioctl(vcpu->fd, KVM_SET_MP_STATE, &(struct kvm_mp_state){ KVM_MP_STATE_RUNNABLE }))
+				return strerror(errno);
 			continue;
+		}
 		if (r)
 			return strerror(-r);
 		__atomic_fetch_add(&exits[reason % ARRAY_LEN(exits)], 1, __ATOMIC_RELAXED);
@@ -535,6 +547,7 @@ TEST(random_device_accesses_while_slots_come_and_go_end_as_the_abi_says)
 		}
 		ASSERT_IOCTL(0, vm->vcpu[1].fd, KVM_SET_MP_STATE, &(struct kvm_mp_state){ 0 });
 		stop = false;
+		sigaction(SIGALRM, &(struct sigaction){ .sa_handler = nothing }, NULL);
 		for (int i = 0; i < 2; i++)
 			ASSERT_EQ(0, pthread_create(&threads[i], NULL, run_accesses, &vm->vcpu[i]));
 		for (int i = 0; i < 40; i++) {
@@ -546,9 +559,11 @@ TEST(random_device_accesses_while_slots_come_and_go_end_as_the_abi_says)
 			if (slot_random(&state) % 2)
 				ASSERT_EQ(0, vm_set_slot(vm, 1, flags, DEVICE + 0x1000, 0x1000, page));
 			ASSERT_EQ(0, vm_set_slot(vm, 1, 0, at, 0, page));
+			interrupt(&vm->vcpu[i % 2], threads[i % 2]);
 		}
-		stop = true;
+		__atomic_store_n(&stop, true, __ATOMIC_SEQ_CST);
 		for (int i = 0; i < 2; i++) {
+			interrupt(&vm->vcpu[i], threads[i]);
 			pthread_join(threads[i], &wrong[i]);
 			EXPECT_EQ(NULL, wrong[i]) {
 				TH_LOG("KILN_SEED=%llu KILN_ROUNDS=1: vCPU %d: %s",
