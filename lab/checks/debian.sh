@@ -84,7 +84,7 @@ check_debian() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt status network=
 	case $2 in net | devices) network=$(debian_network) ;; esac
 	# shellcheck disable=SC2016 # for the shell of the machine
-	debian_machine "$1" "$4" "$network" sh -c 'expect debian.exp "$0" "$DISK" "$1"' "$2" "$3" | tr -d '\r' | tee "$log"
+	debian_machine "$1" "$4" "$network" sh -c 'expect debian.exp "$0" "$DISK" "$1"' "$2" "$3" | stdbuf -oL tr -d '\r' | tee "$log"
 	status=${PIPESTATUS[0]}
 	while read -r line; do
 		case $line in
