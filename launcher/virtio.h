@@ -13,7 +13,7 @@
  *
  * The lock of all of it is the PCI device's. Calls are made with it held, so
  * a reset waits for requests in flight with it held, and only this device's
- * registers wait with it.
+ * registers wait with it: the loop does not, its events come again.
  */
 #ifndef KILN_VIRTIO_H
 #define KILN_VIRTIO_H
@@ -65,6 +65,8 @@ struct virtio {
 	const char *(*kicked)(int fd, unsigned int index);
 	/* Events of the kernel, eventfds: a used buffer, a changed configuration, a broken queue. */
 	struct loop_source used, changed, broke;
+	struct loop_source unlocked;	/* or the lock is free again that kept from looking at them */
+	unsigned int waiting;		/* which of them did; the loop's alone */
 	struct virtio_queue queues[VIRTIO_QUEUES_MAX];
 	unsigned int nr_queues;
 	uint16_t queue_max;		/* entries of a queue */
