@@ -69,7 +69,7 @@ void gate_wait(struct gate *gate, const bool *stop)
 
 /* ---- devices ---- */
 
-static int pause_one(struct virtio *virtio, unsigned char *was)
+static int pause_one(struct virtio *virtio, unsigned char *was, struct virtio_position *queues)
 {
 	unsigned char status = 0;
 	int ret;
@@ -81,6 +81,8 @@ static int pause_one(struct virtio *virtio, unsigned char *was)
 		ret = virtio->call(virtio->fd, VHOST_VDPA_SUSPEND, NULL);
 		*was = ret ? 0 : status;
 	}
+	for (unsigned int i = 0; *was && i < virtio->nr_queues; i++)
+		queues[i] = virtio_queue_position(virtio, i);
 	pci_unlock(&virtio->pci);
 	if (ret)
 		return error_set("%s: its queues cannot be stopped: %s; load a matching module",
@@ -92,7 +94,7 @@ int pause_devices(struct paused_devices *paused, const struct devices *devices)
 {
 	memset(paused, 0, sizeof(*paused));
 	for (unsigned int i = 0; i < devices->count; i++) {
-		if (!pause_one(devices->list[i], &paused->status[i]))
+		if (!pause_one(devices->list[i], &paused->status[i], paused->queues[i]))
 			continue;
 		resume_devices(paused, devices);
 		return -1;

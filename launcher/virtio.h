@@ -53,6 +53,16 @@ struct virtio_queue {
 	uint64_t doorbell_at;
 };
 
+/*
+ * Where a queue that stands still is: which entry the device takes next, and
+ * which it uses next. Equal where no request is with the device. Of a packed
+ * ring with the wrap counter as bit 15.
+ */
+struct virtio_position {
+	uint16_t size;			/* 0: it is not at work, or does not say */
+	uint16_t avail, used;
+};
+
 struct virtio {
 	struct pci_device pci;
 	struct msix msix;
@@ -151,6 +161,9 @@ void virtio_queue_enable(struct virtio *virtio, unsigned int index);
 
 /* Waits for requests in flight. */
 void virtio_queue_reset(struct virtio *virtio, unsigned int index);
+
+/* Of a device that is suspended; the rings in the guest's memory say it for split ones. With the lock. */
+struct virtio_position virtio_queue_position(const struct virtio *virtio, unsigned int index);
 
 /* Makes the kernel's doorbell be where the BAR is. */
 void virtio_queue_move(struct virtio *virtio, unsigned int index);
