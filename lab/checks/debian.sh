@@ -86,11 +86,6 @@ check_debian() {
 	# shellcheck disable=SC2016 # for the shell of the machine
 	debian_machine "$1" "$4" "$network" sh -c 'expect debian.exp "$0" "$DISK" "$1"' "$2" "$3" | stdbuf -oL tr -d '\r' | tee "$log"
 	status=${PIPESTATUS[0]}
-	while read -r line; do
-		case $line in
-		"ok "*) pass "$CHECK_NAME: ${line#ok }" ;;
-		"not ok "*) fail "$CHECK_NAME: ${line#not ok }" ;;
-		esac
-	done < <(grep -E '^(not )?ok ' "$log")
+	expect_results "$CHECK_NAME: " <"$log"
 	expect "$CHECK_NAME: ends with status 0 (is: $status)" test "$status" = 0
 }
