@@ -85,9 +85,20 @@ run_suites_once() {
 	"$LAB/vm" "$@" --disk "$(scratch_disk)" -- sh -c "$RUN_SUITES" sh $suites
 }
 
-# suite_results PREFIX LOG: what the marks of run_suites delimit.
+# suites_ran_on CPU <LOG: there are suites, and each says that its guests ran on kiln, on this vendor's extension.
+suites_ran_on() {
+	local -A extensions=([intel]="Intel VMX" [amd]="AMD SVM")
+	awk -v head="# kiln on ${extensions[$1]}" '
+		/^### suite / { suites++; said = 0 }
+		$0 == head && suites && !said++ { heads++ }
+		/^# (kiln|stock KVM) on / && $0 != head { others++ }
+		END { exit !suites || heads != suites || others }'
+}
+
+# suite_results PREFIX LOG CPU: what the marks of run_suites delimit.
 suite_results() {
 	local prefix=$1 log=$2 suite tap status
+	expect "${prefix}each suite says that it ran on kiln on $3" suites_ran_on "$3" <"$log"
 	sed -n 's/^### suite //p' "$log" | while read -r suite; do
 		tap=$(sed -n "/^### suite $suite\$/,/^### status /p" "$log" | sed '1d;/^### suite /,$d')
 		status=$(sed -n 's/^### status //p' <<<"$tap")
@@ -108,5 +119,5 @@ check_selftests() {
 	run_suites "$log" "${*:5}" --cpu "$1" --kernel "$2" --cpus "$3" ${argument:+--module-args "$argument"} --timeout 2400
 	expect "${prefix}suites run without a report from the kernel" test $? = 0
 	cat "$log"
-	suite_results "$prefix" "$log"
+	suite_results "$prefix" "$log" "$1"
 }

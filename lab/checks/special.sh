@@ -55,7 +55,7 @@ check_some() {
 	expect "[$CHECK_NAME] suites run without a report from the kernel" test $? = 0
 	cat "$log"
 	expect "[$CHECK_NAME] is what it says" grep -q "${SPECIAL[$CHECK_NAME]}" "$log"
-	suite_results "[$CHECK_NAME] " "$log"
+	suite_results "[$CHECK_NAME] " "$log" "${CHECK_NAME#*/}"
 }
 
 # Backend and case, the model of its CPU, what that does not have, as the log has to say it.
