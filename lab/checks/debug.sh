@@ -2,15 +2,17 @@
 # shellcheck shell=bash
 # The debug kernel: a detector that sees nothing would make every green run on it worthless.
 
-check build/faults "kernel/debug" build_faults
+check build/faults "kernel/debug" build_lab_module faults
+check build/medium "kernel/debug" build_lab_module medium
 check lab/debug-amd "build/faults" check_debug amd
 ! has_backend intel || check lab/debug-intel "build/faults" check_debug_intel
 
-build_faults() {
-	local out=$BUILD/lab/faults
+# build_lab_module NAME: one of lab/guest/, for the debug kernel.
+build_lab_module() {
+	local out=$BUILD/lab/$1
 	mkdir -p "$out"
-	cp "$LAB"/guest/faults/* "$out/"
-	make -C "$(kernel_dir debug)/build" M="$out" modules
+	cp "$LAB/guest/$1"/* "$out/"
+	make -C "$(kernel_dir debug)/build" M="$out" W=1 modules
 }
 
 # What each fault's report says. KASAN's comes last: lockdep trusts itself no more after it.
