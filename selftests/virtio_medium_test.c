@@ -37,6 +37,8 @@
 #define BACK	(DATA + 0x20000)	/* where it is read to */
 #define UNTOUCHED 0xee
 
+#define TIMES	6			/* what an error leaves behind may show later */
+
 struct header {
 	uint32_t type, reserved;
 	uint64_t sector;
@@ -226,7 +228,7 @@ TEST_F(medium, a_read_that_fails_is_an_error)
 	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 64, data, 8192));
 	drop_cache(self);
 	faults(READS);
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < TIMES; i++)
 		ASSERT_EQ(VIRTIO_BLK_S_IOERR, finish(&self->v, VIRTIO_BLK_T_IN, 64, BACK + variant->offset, 8192));
 	faults(0);
 	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 64, BACK + variant->offset, 8192));
@@ -254,7 +256,7 @@ TEST_F(medium, a_write_that_fails_is_an_error)
 	self->back.flags &= ~KILN_BLOCK_WRITEBACK;
 	START(0);
 	pattern(at(self->vm, data), 8192, 2);
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < TIMES; i++) {
 		faults(WRITES);
 		ASSERT_EQ(VIRTIO_BLK_S_IOERR, finish(&self->v, VIRTIO_BLK_T_OUT, i * 32, data, 8192));
 		faults(0);
@@ -272,7 +274,7 @@ TEST_F(medium, at_the_latest_by_the_next_flush)
 	START(FLUSH);
 	ASSERT_EQ(VIRTIO_BLK_S_OK, flush(&self->v));
 	pattern(at(self->vm, data), 8192, 3);
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < TIMES; i++) {
 		faults(WRITES);
 		status = finish(&self->v, VIRTIO_BLK_T_OUT, 1000, data, 8192);
 		if (!cached(variant))
@@ -293,7 +295,7 @@ TEST_F(medium, a_flush_that_fails_is_an_error)
 	uint64_t data = DATA + variant->offset;
 
 	START(FLUSH);
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < TIMES; i++) {
 		pattern(at(self->vm, data), 4096, 10 + i);
 		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 8, data, 4096));
 		faults(FLUSHES);
@@ -309,7 +311,7 @@ TEST_F(medium, a_flush_that_fails_is_an_error)
 TEST_F(medium, so_are_discards_and_zeroes_that_fail)
 {
 	START(FLUSH | RANGES);
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < TIMES; i++) {
 		faults(ZEROES);
 		ASSERT_EQ(VIRTIO_BLK_S_IOERR, range(&self->v, VIRTIO_BLK_T_DISCARD, 0, 64, 0));
 		ASSERT_EQ(VIRTIO_BLK_S_IOERR,
@@ -353,7 +355,7 @@ TEST_F(medium, errors_are_of_those_that_failed)
 	uint32_t id, len, back = 0;
 
 	START(FLUSH);
-	for (int round = 0; round < 10; round++) {
+	for (int round = 0; round < 4; round++) {
 		drop_cache(self);
 		/* The host's read ahead would meet what fails, but no more than that. */
 		set("from", 4000);
@@ -408,7 +410,7 @@ TEST_F(medium, writes_that_came_back_before_a_flush_last)
 	uint32_t id, len;
 
 	START(FLUSH);
-	for (int round = 0; round < 10; round++) {
+	for (int round = 0; round < 4; round++) {
 		bool before[16] = { false };
 
 		for (int i = 0; i < 16; i++) {
@@ -442,7 +444,7 @@ TEST_F(medium, what_is_written_through_lasts_without_a_flush)
 
 	self->back.flags &= ~KILN_BLOCK_WRITEBACK;
 	START(RANGES);
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < TIMES; i++) {
 		pattern(at(self->vm, data), 8192, 150 + i);
 		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, 5000, data, 8192));
 		ASSERT_TRUE(lasts(self, 5000, at(self->vm, data), 8192));
