@@ -356,14 +356,24 @@ static bool routing_extends(const struct kiln_routing *new,
 }
 
 /*
- * Nobody needs the old table to be out of use at once. A large one is waited
- * for all the same, so that few bytes are left to be freed later.
+ * May the old table be freed later, since nobody needs it to be out of use at
+ * once? Not a large one, nor more of them than a few before a grace period:
+ * what is left to be freed stays small, whoever sets tables in a loop.
  */
-static bool routing_may_linger(const struct kiln_routing *new,
+static bool routing_may_linger(struct kiln_irqchip *irq,
+			       const struct kiln_routing *new,
 			       const struct kiln_routing *old)
 {
-	return routing_size(routing_nr(old), old->nr_gsis) <= PAGE_SIZE &&
-	       routing_extends(new, old);
+	if (routing_size(routing_nr(old), old->nr_gsis) > PAGE_SIZE ||
+	    !routing_extends(new, old))
+		return false;
+	if (poll_state_synchronize_rcu(irq->lingering_gp))
+		irq->lingering = 0;
+	if (irq->lingering == ROUTING_LINGERING_MAX)
+		return false;
+	irq->lingering++;
+	irq->lingering_gp = get_state_synchronize_rcu();
+	return true;
 }
 
 /**
@@ -389,7 +399,7 @@ int routing_install(struct kiln_vm *vm,
 	mutex_lock(&vm->irq.lock);
 	old = rcu_dereference_protected(vm->irq.routing,
 					lockdep_is_held(&vm->irq.lock));
-	linger = old && routing_may_linger(new, old);
+	linger = old && routing_may_linger(&vm->irq, new, old);
 	rcu_assign_pointer(vm->irq.routing, new);
 	mutex_unlock(&vm->irq.lock);
 	if (!old)

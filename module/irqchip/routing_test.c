@@ -150,6 +150,21 @@ static void only_a_table_that_adds_is_not_waited_for(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, install_waits(test, vm, old, 1, old, 2));
 }
 
+static void few_tables_are_left_to_be_freed(struct kunit *test)
+{
+	struct kiln_vm *vm = test->priv;
+	struct kvm_irq_routing_entry entry = msi_route(40, 1, VECTOR);
+	unsigned int most = 0;
+	int i;
+
+	for (i = 0; i < 8 * ROUTING_LINGERING_MAX; i++) {
+		KUNIT_ASSERT_EQ(test, routing_install(vm, &entry, 1), 0);
+		most = max(most, vm->irq.lingering);
+	}
+	KUNIT_EXPECT_GT(test, most, 1);
+	KUNIT_EXPECT_LE(test, most, ROUTING_LINGERING_MAX);
+}
+
 static void bad_entries_are_refused(struct kunit *test)
 {
 	struct kiln_vm *vm = test->priv;
@@ -304,6 +319,7 @@ static struct kunit_case routing_cases[] = {
 	KUNIT_CASE(a_pulse_is_one_msi_and_leaves_no_pin_up),
 	KUNIT_CASE(new_table_replaces_the_old_one),
 	KUNIT_CASE(only_a_table_that_adds_is_not_waited_for),
+	KUNIT_CASE(few_tables_are_left_to_be_freed),
 	KUNIT_CASE(bad_entries_are_refused),
 	KUNIT_CASE(a_gsi_has_one_pin_per_chip_or_one_msi),
 	KUNIT_CASE(table_takes_as_many_gsis_as_there_are),
