@@ -71,8 +71,6 @@ struct virtio {
 	int fd, vm_fd;
 	/* ioctl() but for tests; restarted after EINTR. */
 	int (*call)(int fd, unsigned long request, void *arg);
-	/* A kick came here, on the device's descriptor: what the guest did wrong. NULL: all queues are the kernel's. */
-	const char *(*kicked)(int fd, unsigned int index);
 	/* Events of the kernel, eventfds: a used buffer, a changed configuration, a broken queue. */
 	struct loop_source used, changed, broke;
 	struct loop_source unlocked;	/* or the lock is free again that kept from looking at them */

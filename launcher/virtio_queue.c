@@ -81,15 +81,8 @@ void virtio_queue_move(struct virtio *virtio, unsigned int index)
 
 void virtio_queue_kick(struct virtio *virtio, unsigned int index)
 {
-	const char *cause = NULL;
-
-	if (!virtio->queues[index].enabled)
-		return;
-	loop_wake(virtio->queues[index].kick);
-	if (virtio->kicked && !virtio->broken)
-		cause = virtio->kicked(virtio->fd, index);
-	if (cause)
-		virtio_break(virtio, "queue %u: %s", index, cause);
+	if (virtio->queues[index].enabled)
+		loop_wake(virtio->queues[index].kick);
 }
 
 /* ---- enabling ---- */
