@@ -69,21 +69,19 @@ void gate_wait(struct gate *gate, const bool *stop)
 
 /* ---- devices ---- */
 
-static int pause_one(struct virtio *virtio, unsigned char *was, struct virtio_position *queues)
+static int pause_one(struct virtio *virtio, unsigned char *was)
 {
 	unsigned char status = 0;
 	int ret;
 
 	*was = 0;
-	pci_lock(&virtio->pci);
+	pthread_mutex_lock(&virtio->pci.lock);
 	ret = virtio->call(virtio->fd, VHOST_VDPA_GET_STATUS, &status);
 	if (!ret && status & VIRTIO_CONFIG_S_DRIVER_OK) {
 		ret = virtio->call(virtio->fd, VHOST_VDPA_SUSPEND, NULL);
 		*was = ret ? 0 : status;
 	}
-	for (unsigned int i = 0; *was && i < virtio->nr_queues; i++)
-		queues[i] = virtio_queue_position(virtio, i);
-	pci_unlock(&virtio->pci);
+	pthread_mutex_unlock(&virtio->pci.lock);
 	if (ret)
 		return error_set("%s: its queues cannot be stopped: %s; load a matching module",
 				 virtio->name, strerror(errno));
@@ -94,7 +92,7 @@ int pause_devices(struct paused_devices *paused, const struct devices *devices)
 {
 	memset(paused, 0, sizeof(*paused));
 	for (unsigned int i = 0; i < devices->count; i++) {
-		if (!pause_one(devices->list[i], &paused->status[i], paused->queues[i]))
+		if (!pause_one(devices->list[i], &paused->status[i]))
 			continue;
 		resume_devices(paused, devices);
 		return -1;
@@ -111,10 +109,10 @@ void resume_devices(struct paused_devices *paused, const struct devices *devices
 		paused->status[i] = 0;
 		if (!status)
 			continue;
-		pci_lock(&virtio->pci);
+		pthread_mutex_lock(&virtio->pci.lock);
 		/* One that broke a rule meanwhile stays where it is, and the guest is told so. */
 		if (virtio->call(virtio->fd, VHOST_VDPA_SET_STATUS, &status))
 			say("%s: does not go on: %s", virtio->name, strerror(errno));
-		pci_unlock(&virtio->pci);
+		pthread_mutex_unlock(&virtio->pci.lock);
 	}
 }
