@@ -114,6 +114,20 @@ static int virtio_call(const struct virtio *virtio, unsigned long request, void 
 	return virtio->call(virtio->fd, request, arg);
 }
 
+/* Of a device that stands still. */
+static json_t *describe_queues(const struct virtio_position *queues, unsigned int count)
+{
+	json_t *array = json_array();
+
+	for (unsigned int i = 0; i < count; i++)
+		if (queues[i].size)
+			json_array_append_new(array,
+					      json_pack("{s:i, s:i, s:i, s:i}", "index", (int)i, "size",
+							(int)queues[i].size, "avail", (int)queues[i].avail,
+							"used", (int)queues[i].used));
+	return array;
+}
+
 static json_t *describe_device(const struct control *control, unsigned int index)
 {
 	const struct virtio *virtio = control->guest.devices->list[index];
@@ -129,6 +143,9 @@ static json_t *describe_device(const struct control *control, unsigned int index
 		broken.cause[sizeof(broken.cause) - 1] = '\0';
 		put(object, "broken", control_text(broken.cause));
 	}
+	if (control->paused.status[index])
+		put(object, "queues",
+		    describe_queues(control->paused.queues[index], virtio->nr_queues));
 	return object;
 }
 

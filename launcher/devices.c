@@ -126,21 +126,24 @@ static int explain_vhost(const char *name, int err)
 			 name, strerror(err));
 }
 
-/* Two queues to a pair; kiln has the control queue, too. */
+/* Two queues to a pair; the control queue is always kiln's, of vhost's cards only those with several pairs have one. */
 static int add_net(struct context *context, unsigned int number)
 {
 	bool vhost = context->devices->config->nets[number].vhost;
 	struct net_tap *tap = &context->devices->taps[number];
+	unsigned int queues = 2 * tap->count + (!vhost || tap->count > 1);
 	struct virtio *virtio;
 	char name[64];
 	int err;
 
 	snprintf(name, sizeof(name), "--net tap=%s", tap->name);
 	context->call = vhost ? vhost_call : vm_ioctl;
-	virtio = create(context, name, VIRTIO_ID_NET, 2 * tap->count + !vhost, &err);
+	virtio = create(context, name, VIRTIO_ID_NET, queues, &err);
 	context->call = vm_ioctl;
 	if (!virtio && err)
 		return vhost ? explain_vhost(name, err) : explain_create(context->vm, name, err);
+	if (virtio && vhost)
+		virtio->kicked = vhost_kicked;
 	if (!virtio || (vhost ? set_vhost : set_kiln)(context, virtio, tap))
 		return -1;
 	return attach(context, virtio, VIRTIO_ID_NET);

@@ -71,6 +71,7 @@ static const struct rule allowed[] = {
 	{ SCMP_SYS(lseek), ANY },
 	/* What a guest's driver asks of a tap with vhost=kernel. */
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TUNSETOFFLOAD) },
+	{ SCMP_SYS(ioctl), ONE_REQUEST(TUNSETQUEUE) },
 	/* Terminals: raw and back, size, foreground; not TIOCSTI. */
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TCGETS) },
 	{ SCMP_SYS(ioctl), ONE_REQUEST(TCSETS) },

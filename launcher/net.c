@@ -109,9 +109,6 @@ int net_parse(struct net_config *net, const char *text)
 	while (rest)
 		if (take_word(net, strsep(&rest, ",")))
 			return -1;
-	if (net->vhost && net->queues > 1)
-		return error_set("--net queues=%u: vhost=kernel has one pair of queues; leave out one of both",
-				 net->queues);
 	return 0;
 }
 

@@ -69,19 +69,21 @@ void gate_wait(struct gate *gate, const bool *stop)
 
 /* ---- devices ---- */
 
-static int pause_one(struct virtio *virtio, unsigned char *was)
+static int pause_one(struct virtio *virtio, unsigned char *was, struct virtio_position *queues)
 {
 	unsigned char status = 0;
 	int ret;
 
 	*was = 0;
-	pthread_mutex_lock(&virtio->pci.lock);
+	pci_lock(&virtio->pci);
 	ret = virtio->call(virtio->fd, VHOST_VDPA_GET_STATUS, &status);
 	if (!ret && status & VIRTIO_CONFIG_S_DRIVER_OK) {
 		ret = virtio->call(virtio->fd, VHOST_VDPA_SUSPEND, NULL);
 		*was = ret ? 0 : status;
 	}
-	pthread_mutex_unlock(&virtio->pci.lock);
+	for (unsigned int i = 0; *was && i < virtio->nr_queues; i++)
+		queues[i] = virtio_queue_position(virtio, i);
+	pci_unlock(&virtio->pci);
 	if (ret)
 		return error_set("%s: its queues cannot be stopped: %s; load a matching module",
 				 virtio->name, strerror(errno));
@@ -92,7 +94,7 @@ int pause_devices(struct paused_devices *paused, const struct devices *devices)
 {
 	memset(paused, 0, sizeof(*paused));
 	for (unsigned int i = 0; i < devices->count; i++) {
-		if (!pause_one(devices->list[i], &paused->status[i]))
+		if (!pause_one(devices->list[i], &paused->status[i], paused->queues[i]))
 			continue;
 		resume_devices(paused, devices);
 		return -1;
@@ -109,10 +111,10 @@ void resume_devices(struct paused_devices *paused, const struct devices *devices
 		paused->status[i] = 0;
 		if (!status)
 			continue;
-		pthread_mutex_lock(&virtio->pci.lock);
+		pci_lock(&virtio->pci);
 		/* One that broke a rule meanwhile stays where it is, and the guest is told so. */
 		if (virtio->call(virtio->fd, VHOST_VDPA_SET_STATUS, &status))
 			say("%s: does not go on: %s", virtio->name, strerror(errno));
-		pthread_mutex_unlock(&virtio->pci.lock);
+		pci_unlock(&virtio->pci);
 	}
 }

@@ -42,6 +42,7 @@ void gate_shake(struct gate *gate);
 /* What the devices were at when they were stopped. */
 struct paused_devices {
 	unsigned char status[PCI_SLOTS];	/* virtio status, 0: was not at work */
+	struct virtio_position queues[PCI_SLOTS][VIRTIO_QUEUES_MAX];
 };
 
 /*

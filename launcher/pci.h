@@ -68,6 +68,8 @@ struct pci_device {
 	struct pci_host *host;		/* set by pci_add() */
 	unsigned int slot;		/* likewise */
 	pthread_mutex_t lock;
+	int unlocked;			/* eventfd of whom pci_try_lock() refused; -1: it is not used */
+	bool awaited;			/* atomic; it has to be told */
 	/* All below: [lock], but for what is set before the guest runs. */
 	uint8_t config[PCI_CONFIG_SIZE];
 	uint8_t writable[PCI_CONFIG_SIZE];	/* which bits a guest may change */
@@ -122,6 +124,15 @@ struct pci_identity {
 
 void pci_device_init(struct pci_device *device, const char *name, const struct pci_ops *ops,
 		     const struct pci_identity *identity);
+
+/*
+ * A reset of the guest's holds the lock while it waits for requests, which may
+ * be for ever, so who serves others as well takes it only if it is free. If not
+ * (false), @unlocked is signalled once it is.
+ */
+void pci_lock(struct pci_device *device);
+bool pci_try_lock(struct pci_device *device);
+void pci_unlock(struct pci_device *device);
 
 /* A memory BAR of 64 bits in registers @number and @number + 1; @size is a power of two, 4 KiB or more. */
 void pci_add_bar(struct pci_device *device, unsigned int number, uint64_t size);

@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "loop.h"
+
 #define CAPABILITIES 0x40	/* PCI 3.0 §6.1: the header ends here */
 
 /* I/O space is not among them: no device here has ports in a BAR. */
@@ -45,6 +47,32 @@ void pci_make_writable(struct pci_device *device, unsigned int at, unsigned int 
 	memset(device->writable + at, 0xff, size);
 }
 
+/* ---- the lock ---- */
+
+void pci_lock(struct pci_device *device)
+{
+	pthread_mutex_lock(&device->lock);
+}
+
+/* Pairs with pci_unlock(): one of both sees what the other one wrote. */
+bool pci_try_lock(struct pci_device *device)
+{
+	if (!pthread_mutex_trylock(&device->lock))
+		return true;
+	__atomic_store_n(&device->awaited, true, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return !pthread_mutex_trylock(&device->lock);
+}
+
+void pci_unlock(struct pci_device *device)
+{
+	pthread_mutex_unlock(&device->lock);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&device->awaited, __ATOMIC_SEQ_CST) &&
+	    __atomic_exchange_n(&device->awaited, false, __ATOMIC_SEQ_CST))
+		loop_wake(device->unlocked);
+}
+
 /* ---- BARs ---- */
 
 uint64_t pci_bar_read(struct pci_device *device, unsigned int bar, uint64_t offset, uint8_t size)
@@ -63,9 +91,9 @@ static uint64_t region_read(struct mmio_region *region, uint64_t offset, uint8_t
 	struct pci_bar *bar = container_of(region, struct pci_bar, region);
 	uint64_t value;
 
-	pthread_mutex_lock(&bar->device->lock);
+	pci_lock(bar->device);
 	value = pci_bar_read(bar->device, bar->number, offset, size);
-	pthread_mutex_unlock(&bar->device->lock);
+	pci_unlock(bar->device);
 	return value;
 }
 
@@ -73,9 +101,9 @@ static void region_write(struct mmio_region *region, uint64_t offset, uint8_t si
 {
 	struct pci_bar *bar = container_of(region, struct pci_bar, region);
 
-	pthread_mutex_lock(&bar->device->lock);
+	pci_lock(bar->device);
 	pci_bar_write(bar->device, bar->number, offset, size, value);
-	pthread_mutex_unlock(&bar->device->lock);
+	pci_unlock(bar->device);
 }
 
 static unsigned int bar_register(unsigned int number)
@@ -153,11 +181,11 @@ uint32_t pci_config_read(struct pci_device *device, unsigned int at, uint8_t siz
 
 	if (!within(at, size))
 		return ~0u;
-	pthread_mutex_lock(&device->lock);
+	pci_lock(device);
 	if (device->ops->config_read)
 		device->ops->config_read(device, at, size);
 	memcpy(&value, device->config + at, size);
-	pthread_mutex_unlock(&device->lock);
+	pci_unlock(device);
 	return value;
 }
 
@@ -174,7 +202,7 @@ void pci_config_write(struct pci_device *device, unsigned int at, uint8_t size, 
 {
 	if (!within(at, size))
 		return;
-	pthread_mutex_lock(&device->lock);
+	pci_lock(device);
 	write_bits(device, at, size, value);
 	if (touches(at, size, PCI_COMMAND, 2) || touches(at, size, PCI_BASE_ADDRESS_0, 4 * PCI_BARS))
 		for (unsigned int i = 0; i < PCI_BARS; i++)
@@ -184,7 +212,7 @@ void pci_config_write(struct pci_device *device, unsigned int at, uint8_t size, 
 		update_pin(device);
 	if (device->ops->config_written)
 		device->ops->config_written(device, at, size);
-	pthread_mutex_unlock(&device->lock);
+	pci_unlock(device);
 }
 
 /* ---- making one ---- */
@@ -197,6 +225,7 @@ void pci_device_init(struct pci_device *device, const char *name, const struct p
 	device->ops = ops;
 	device->capabilities_end = CAPABILITIES;
 	pthread_mutex_init(&device->lock, NULL);
+	device->unlocked = -1;
 	pci_set16(device, PCI_VENDOR_ID, identity->vendor);
 	pci_set16(device, PCI_DEVICE_ID, identity->device);
 	pci_set16(device, PCI_SUBSYSTEM_VENDOR_ID, identity->subsystem_vendor);

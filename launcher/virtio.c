@@ -79,45 +79,64 @@ void virtio_break(struct virtio *virtio, const char *fmt, ...)
 
 /* ---- what the kernel has to say ---- */
 
+enum { USED = 1, CHANGED = 2, BROKE = 4 };
+
+static void look_at_broken(struct virtio *virtio)
+{
+	struct kiln_virtio_broken broken;
+	char cause[KILN_VIRTIO_CAUSE_LEN + 32];
+
+	/* Each queue says so; and it may be whole again: the guest was faster. */
+	if (virtio->reported || virtio->call(virtio->fd, KILN_VIRTIO_GET_BROKEN, &broken))
+		return;
+	broken.cause[sizeof(broken.cause) - 1] = '\0';
+	virtio->reported = true;
+	snprintf(cause, sizeof(cause), "queue %u: %s", broken.queue, broken.cause);
+	report(virtio, cause);
+}
+
+/* Now, or when a guest's access to the device that waits is done. */
+static void look_at(struct virtio *virtio, unsigned int events)
+{
+	virtio->waiting |= events;
+	if (!virtio->waiting || !pci_try_lock(&virtio->pci))
+		return;
+	if (virtio->waiting & USED)
+		virtio_pci_raise(virtio, VIRTIO_ISR_QUEUE);
+	if (virtio->waiting & CHANGED)
+		virtio_pci_raise(virtio, VIRTIO_ISR_CONFIG);
+	if (virtio->waiting & BROKE)
+		look_at_broken(virtio);
+	virtio->waiting = 0;
+	pci_unlock(&virtio->pci);
+}
+
 static void used_ready(struct loop_source *source, uint32_t events)
 {
-	struct virtio *virtio = container_of(source, struct virtio, used);
-
 	(void)events;
 	loop_consume(source->fd);
-	pthread_mutex_lock(&virtio->pci.lock);
-	virtio_pci_raise(virtio, VIRTIO_ISR_QUEUE);
-	pthread_mutex_unlock(&virtio->pci.lock);
+	look_at(container_of(source, struct virtio, used), USED);
 }
 
 static void changed_ready(struct loop_source *source, uint32_t events)
 {
-	struct virtio *virtio = container_of(source, struct virtio, changed);
-
 	(void)events;
 	loop_consume(source->fd);
-	pthread_mutex_lock(&virtio->pci.lock);
-	virtio_pci_raise(virtio, VIRTIO_ISR_CONFIG);
-	pthread_mutex_unlock(&virtio->pci.lock);
+	look_at(container_of(source, struct virtio, changed), CHANGED);
 }
 
 static void broke_ready(struct loop_source *source, uint32_t events)
 {
-	struct virtio *virtio = container_of(source, struct virtio, broke);
-	struct kiln_virtio_broken broken;
-	char cause[KILN_VIRTIO_CAUSE_LEN + 32];
-
 	(void)events;
 	loop_consume(source->fd);
-	pthread_mutex_lock(&virtio->pci.lock);
-	/* Each queue says so; and it may be whole again: the guest was faster. */
-	if (!virtio->reported && !virtio->call(virtio->fd, KILN_VIRTIO_GET_BROKEN, &broken)) {
-		broken.cause[sizeof(broken.cause) - 1] = '\0';
-		virtio->reported = true;
-		snprintf(cause, sizeof(cause), "queue %u: %s", broken.queue, broken.cause);
-		report(virtio, cause);
-	}
-	pthread_mutex_unlock(&virtio->pci.lock);
+	look_at(container_of(source, struct virtio, broke), BROKE);
+}
+
+static void unlocked_ready(struct loop_source *source, uint32_t events)
+{
+	(void)events;
+	loop_consume(source->fd);
+	look_at(container_of(source, struct virtio, unlocked), 0);
 }
 
 /* ---- configuration ---- */
@@ -158,6 +177,7 @@ void virtio_init(struct virtio *virtio, const char *name)
 	virtio->used = (struct loop_source){ -1, used_ready };
 	virtio->changed = (struct loop_source){ -1, changed_ready };
 	virtio->broke = (struct loop_source){ -1, broke_ready };
+	virtio->unlocked = (struct loop_source){ -1, unlocked_ready };
 	for (unsigned int i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		virtio->queues[i].kick = -1;
 	virtio->reports_left = REPORTS_MAX;
@@ -201,7 +221,7 @@ static int listen_to(struct loop *loop, struct loop_source *source)
 static int make_events(struct virtio *virtio, struct loop *loop)
 {
 	if (listen_to(loop, &virtio->used) || listen_to(loop, &virtio->changed) ||
-	    listen_to(loop, &virtio->broke))
+	    listen_to(loop, &virtio->broke) || listen_to(loop, &virtio->unlocked))
 		return -1;
 	for (unsigned int i = 0; i < virtio->nr_queues; i++) {
 		virtio->queues[i].kick = loop_eventfd();
@@ -221,6 +241,7 @@ int virtio_attach(struct virtio *virtio, struct pci_host *host, const struct gue
 	if (ask(virtio) || make_events(virtio, loop))
 		return -1;
 	virtio_pci_init(virtio, type);
+	virtio->pci.unlocked = virtio->unlocked.fd;
 	for (unsigned int i = 0; i < virtio->nr_queues; i++)
 		virtio_queue_init(virtio, i);
 	if (pci_add(host, &virtio->pci))
@@ -244,6 +265,7 @@ void virtio_close(struct virtio *virtio)
 	close_fd(&virtio->used.fd);
 	close_fd(&virtio->changed.fd);
 	close_fd(&virtio->broke.fd);
+	close_fd(&virtio->unlocked.fd);
 	for (unsigned int i = 0; i < VIRTIO_QUEUES_MAX; i++)
 		close_fd(&virtio->queues[i].kick);
 }

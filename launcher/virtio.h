@@ -13,7 +13,7 @@
  *
  * The lock of all of it is the PCI device's. Calls are made with it held, so
  * a reset waits for requests in flight with it held, and only this device's
- * registers wait with it.
+ * registers wait with it: the loop does not, its events come again.
  */
 #ifndef KILN_VIRTIO_H
 #define KILN_VIRTIO_H
@@ -53,6 +53,16 @@ struct virtio_queue {
 	uint64_t doorbell_at;
 };
 
+/*
+ * Where a queue that stands still is: which entry the device takes next, and
+ * which it uses next. Equal where no request is with the device. Of a packed
+ * ring with the wrap counter as bit 15.
+ */
+struct virtio_position {
+	uint16_t size;			/* 0: it is not at work, or does not say */
+	uint16_t avail, used;
+};
+
 struct virtio {
 	struct pci_device pci;
 	struct msix msix;
@@ -61,8 +71,12 @@ struct virtio {
 	int fd, vm_fd;
 	/* ioctl() but for tests; restarted after EINTR. */
 	int (*call)(int fd, unsigned long request, void *arg);
+	/* A kick came here, on the device's descriptor: what the guest did wrong. NULL: all queues are the kernel's. */
+	const char *(*kicked)(int fd, unsigned int index);
 	/* Events of the kernel, eventfds: a used buffer, a changed configuration, a broken queue. */
 	struct loop_source used, changed, broke;
+	struct loop_source unlocked;	/* or the lock is free again that kept from looking at them */
+	unsigned int waiting;		/* which of them did; the loop's alone */
 	struct virtio_queue queues[VIRTIO_QUEUES_MAX];
 	unsigned int nr_queues;
 	uint16_t queue_max;		/* entries of a queue */
@@ -147,6 +161,9 @@ void virtio_queue_enable(struct virtio *virtio, unsigned int index);
 
 /* Waits for requests in flight. */
 void virtio_queue_reset(struct virtio *virtio, unsigned int index);
+
+/* Of a device that is suspended; the rings in the guest's memory say it for split ones. With the lock. */
+struct virtio_position virtio_queue_position(const struct virtio *virtio, unsigned int index);
 
 /* Makes the kernel's doorbell be where the BAR is. */
 void virtio_queue_move(struct virtio *virtio, unsigned int index);

@@ -11,6 +11,7 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <stddef.h>
 #include <string.h>
 
 /* A packed ring starts at 0 with both wrap counters set (§2.8.1); a split one at 0. */
@@ -80,8 +81,15 @@ void virtio_queue_move(struct virtio *virtio, unsigned int index)
 
 void virtio_queue_kick(struct virtio *virtio, unsigned int index)
 {
-	if (virtio->queues[index].enabled)
-		loop_wake(virtio->queues[index].kick);
+	const char *cause = NULL;
+
+	if (!virtio->queues[index].enabled)
+		return;
+	loop_wake(virtio->queues[index].kick);
+	if (virtio->kicked && !virtio->broken)
+		cause = virtio->kicked(virtio->fd, index);
+	if (cause)
+		virtio_break(virtio, "queue %u: %s", index, cause);
 }
 
 /* ---- enabling ---- */
@@ -171,6 +179,29 @@ void virtio_queue_enable(struct virtio *virtio, unsigned int index)
 		drop_doorbell(virtio, index);
 		virtio_break(virtio, "queue %u cannot be enabled (%s)", index, strerror(errno));
 	}
+}
+
+/* ---- where it is ---- */
+
+struct virtio_position virtio_queue_position(const struct virtio *virtio, unsigned int index)
+{
+	const struct virtio_queue *queue = &virtio->queues[index];
+	uint64_t at = queue->areas[VIRTIO_DEVICE] + offsetof(struct vring_used, idx);
+	struct virtio_position position = { .size = queue->size };
+	struct vhost_vring_state base = { .index = index };
+	const void *used;
+
+	if (!queue->enabled || virtio->call(virtio->fd, VHOST_GET_VRING_BASE, &base))
+		return (struct virtio_position){ 0 };
+	position.avail = (uint16_t)base.num;
+	position.used = (uint16_t)(base.num >> 16);
+	if (negotiated(virtio, VIRTIO_F_RING_PACKED))
+		return position;
+	used = guest_ptr(virtio->memory, at, sizeof(position.used));
+	if (!used)
+		return (struct virtio_position){ 0 };
+	memcpy(&position.used, used, sizeof(position.used));
+	return position;
 }
 
 void virtio_queue_reset(struct virtio *virtio, unsigned int index)

@@ -138,6 +138,41 @@ TEST(a_frequency_that_cannot_be_made_is_refused)
 	EXPECT_IOCTL(-EINVAL, vcpu->fd, KVM_SET_TSC_KHZ, (void *)1000);
 }
 
+static inline uint64_t host_tsc(void)
+{
+	uint32_t lo, hi;
+
+	asm volatile("lfence; rdtsc; lfence" : "=a"(lo), "=d"(hi) : : "memory");
+	return lo | (uint64_t)hi << 32;
+}
+
+static __guest void tells_tsc(void)
+{
+	for (;;)
+		guest_sync(rdtsc());
+}
+
+/* Between what the host counts from after the first look to before the second, and from before the one to after both. */
+TEST(a_guests_tsc_runs_at_half_the_frequency_if_asked_to)
+{
+	struct vcpu *vcpu = vm_create_one(0, tells_tsc);
+	int khz = xioctl(vcpu->fd, KVM_GET_TSC_KHZ, NULL);
+	uint64_t host[4], guest[2];
+
+	if (xioctl(vcpu->vm->dev, KVM_CHECK_EXTENSION, (void *)KVM_CAP_TSC_CONTROL) <= 0)
+		SKIP(return, "this CPU has no TSC scaling");
+	ASSERT_IOCTL(0, vcpu->fd, KVM_SET_TSC_KHZ, (void *)(long)(khz / 2));
+	EXPECT_IOCTL(khz / 2, vcpu->fd, KVM_GET_TSC_KHZ, NULL);
+	for (int i = 0; i < 2; i++) {
+		host[2 * i] = host_tsc();
+		ASSERT_EQ(1, sscanf(vcpu_outcome(vcpu), "sync %lu", &guest[i]));
+		host[2 * i + 1] = host_tsc();
+		usleep(20000);
+	}
+	EXPECT_LE((host[2] - host[1]) / 2, guest[1] - guest[0] + 2);
+	EXPECT_LE(guest[1] - guest[0], (host[3] - host[0]) / 2 + 2);
+}
+
 TEST(the_vms_clock_starts_at_zero_and_goes_on)
 {
 	struct vm *vm = vm_create(0);
@@ -148,6 +183,31 @@ TEST(the_vms_clock_starts_at_zero_and_goes_on)
 	ASSERT_IOCTL(0, vm->fd, KVM_GET_CLOCK, &b);
 	EXPECT_LT(a.clock, 20000000000ULL);
 	EXPECT_LE(20000000ULL, b.clock - a.clock);
+}
+
+static uint64_t real_time(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
+}
+
+TEST(the_vms_clock_tells_the_hosts_times_of_that_moment)
+{
+	struct vm *vm = vm_create(0);
+	uint32_t known = xioctl(vm->fd, KVM_CHECK_EXTENSION, (void *)KVM_CAP_ADJUST_CLOCK);
+	uint64_t tsc = host_tsc(), real = real_time();
+	struct kvm_clock_data clock = { 0 };
+
+	ASSERT_IOCTL(0, vm->fd, KVM_GET_CLOCK, &clock);
+	EXPECT_EQ(0, clock.flags & ~known);
+	if (!(clock.flags & KVM_CLOCK_HOST_TSC) || !(clock.flags & KVM_CLOCK_REALTIME))
+		SKIP(return, "this host's clock is not its TSC");
+	EXPECT_LE(tsc, clock.host_tsc);
+	EXPECT_LE(clock.host_tsc, host_tsc());
+	EXPECT_LE(real, clock.realtime);
+	EXPECT_LE(clock.realtime, real_time());
 }
 
 TEST(the_vms_clock_can_be_set)

@@ -128,6 +128,29 @@ TEST_F(kiln, exits_are_counted_by_cause)
 	EXPECT_EQ(0, counter(&self->c, "hlt"));
 }
 
+/* What the CPU switches with the guest; MTRRcap is nobody's. */
+static __guest void accesses_msrs(void)
+{
+	static const uint32_t own[] __guest_data = { 0x174, 0x175, 0x176, 0xc0000100, 0xc0000101, 0xc0000102 };
+
+	for (unsigned int i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+		wrmsr(own[i], 0x1000 * i);
+		guest_expect(0x1000 * i, rdmsr(own[i]));
+	}
+	for (int i = 0; i < 7; i++)
+		rdmsr(0xfe);
+	guest_done();
+}
+
+TEST_F(kiln, the_bitmap_lets_msrs_through_that_are_switched_with_the_guest)
+{
+	vcpu_long_mode(self->vcpu, accesses_msrs);
+	ASSERT_DONE(self->vcpu);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(7, counter(&self->c, "msr_read"));
+	EXPECT_EQ(0, counter(&self->c, "msr_write"));
+}
+
 TEST_F(kiln, a_vms_counters_add_up_its_vcpus)
 {
 	struct vcpu *second = vm_add_vcpu(self->vcpu->vm);

@@ -5,6 +5,9 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -319,6 +322,73 @@ TEST(memory_dropped_under_a_running_guest_comes_back_filled)
 	}
 	ASSERT_EQ(0, vm_set_slot(vcpu->vm, SLOT, 0, 0, 0, NULL));
 	ASSERT_STREQ("exit MMIO", vcpu_join(vcpu));
+}
+
+/* In pages, with those that CPUs keep for themselves. */
+static long free_memory(void)
+{
+	FILE *f = fopen("/proc/zoneinfo", "r");
+	char line[256];
+	long n, pages = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, " pages free %ld", &n) == 1 || sscanf(line, " count: %ld", &n) == 1)
+			pages += n;
+	if (!pages)
+		die("/proc/zoneinfo");
+	fclose(f);
+	return pages;
+}
+
+#define MUCH	(64UL << 20)
+
+static __guest void fills_much(void)
+{
+	for (uint64_t p = GPA; p < GPA + MUCH; p += 4096)
+		*(volatile uint64_t *)p = p;
+	guest_sync(1);
+}
+
+/* Pages that anybody holds a reference to would be gone from the process, not free. */
+TEST(memory_dropped_while_a_guest_has_it_is_free_at_once)
+{
+	struct vcpu *vcpu = vm_create_one(0, fills_much);
+	uint64_t *mem = vm_map(vcpu->vm, SLOT, GPA, MUCH);
+	long full;
+
+	ASSERT_OUTCOME("sync 1", vcpu);
+	full = free_memory();
+	ASSERT_EQ(0, madvise(mem, MUCH, MADV_DONTNEED));
+	EXPECT_GT(free_memory() - full, (long)(MUCH >> 12) * 7 / 8);
+}
+
+/* Only the first page of the slot is the userfaultfd's. */
+TEST(a_fault_that_waits_for_memory_holds_up_no_other_vcpu)
+{
+	struct vm *vm = vm_create(0);
+	struct vcpu *waits = vm_add_vcpu(vm), *goes_on = vm_add_vcpu(vm);
+	void *mem = vm_map(vm, SLOT, GPA, SIZE);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .range = { (uintptr_t)mem, 4096 }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_zeropage zero = { .range = { (uintptr_t)mem, 4096 } };
+	struct pollfd p = { .fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK), .events = POLLIN };
+
+	if (p.fd < 0 && errno == ENOSYS)
+		SKIP(return, "this kernel has no userfaultfd");
+	ASSERT_LE(0, p.fd);
+	ASSERT_EQ(0, ioctl(p.fd, UFFDIO_API, &api));
+	ASSERT_EQ(0, ioctl(p.fd, UFFDIO_REGISTER, &reg));
+	vcpu_long_mode(waits, only_reads);
+	vcpu_long_mode(goes_on, only_reads);
+	vcpu_start(waits);
+	ASSERT_EQ(1, poll(&p, 1, 20000));
+	/* The same slot, and none of it touched so far. */
+	for (uint64_t page = 4096; page < SIZE; page += 4096) {
+		GUEST(vm, where) = GPA + page;
+		ASSERT_OUTCOME("sync 0", goes_on);
+	}
+	ASSERT_EQ(0, ioctl(p.fd, UFFDIO_ZEROPAGE, &zero));
+	ASSERT_STREQ("sync 0", vcpu_join(waits));
 }
 
 TEST(a_vm_ended_before_its_memory_leaves_the_memory_alone)

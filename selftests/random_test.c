@@ -190,10 +190,10 @@ static uint32_t interesting_msr(void)
 /*
  * QEMU's TCG crashes, or is not heard of again, over a guest's watchpoints and
  * over a task register of no TSS type ("fatal: invalid tss type"). There no
- * guest gets either, and the seed is one that is known to do no harm, unless
+ * guest gets either, and the seed is one of those known to do no harm, unless
  * one is given.
  */
-#define TCG_SEED	1
+#define TCG_SEEDS	13	/* 1 to this */
 
 static void spare_tcg(uint8_t *code, size_t size)
 {
@@ -204,11 +204,13 @@ static void spare_tcg(uint8_t *code, size_t size)
 
 static uint64_t seed_guests(const char *name)
 {
+	uint64_t seed = 1 + time(NULL) % TCG_SEEDS;
+
 	if (!host_is_tcg() || getenv("KILN_SEED"))
 		return seed_random(name);
-	printf("# %s: KILN_SEED=%d\n", name, TCG_SEED);
-	set_seed(TCG_SEED);
-	return TCG_SEED;
+	printf("# %s: KILN_SEED=%llu\n", name, (unsigned long long)seed);
+	set_seed(seed);
+	return seed;
 }
 
 static void snippets_and_bytes(uint8_t *p, const uint8_t *end)

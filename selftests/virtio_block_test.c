@@ -444,7 +444,7 @@ static int let_come(struct virtio *v, int fd, uint64_t *pages, int n)
  * Those of a disk with O_DIRECT wait for certain, since they are not aligned; those of one without do if the disk is not so
  * quick that it has them before the queue has looked twice.
  */
-TEST_F(block, reads_that_wait_are_under_way_together)
+TEST_F_TIMEOUT(block, reads_that_wait_are_under_way_together, 120)
 {
 	static uint8_t page[4096] __attribute__((aligned(4096)));
 	uint32_t offset = variant->flags & O_DIRECT ? 4 : 0, id, len;

@@ -40,14 +40,16 @@ debian_kernel() {
 	fi
 }
 
-# What the cases with a network find in the machine: the bridge br0, a server of files and one of streams on it and
-# beyond it, and a disk to write to.
+# What the cases with a network find in the machine: the bridge br0, with IPv6 as well, a tap for it whose packets are smaller
+# than usual, a server of files and one of streams on the bridge and beyond it, and a disk to write to.
 debian_network() {
 	cat <<-'END'
 		. /lab/network
 		make_outside || exit
 		echo '10.30.0.1 host.test' >/etc/hosts
 		kiln net create br0 --subnet 10.30.0.0/24 || exit
+		/work/ip tuntap add dev card0 mode tap multi_queue && /work/ip link set card0 mtu 1450 || exit
+		/work/ip addr add fd00:30::1/64 dev br0 nodad || exit
 		mkdir /www
 		dd if=/dev/urandom of=/www/file bs=1M count=16 2>/dev/null
 		dd if=/dev/urandom of=/outside/file bs=1M count=4 2>/dev/null
@@ -86,11 +88,6 @@ check_debian() {
 	# shellcheck disable=SC2016 # for the shell of the machine
 	debian_machine "$1" "$4" "$network" sh -c 'expect debian.exp "$0" "$DISK" "$1"' "$2" "$3" | stdbuf -oL tr -d '\r' | tee "$log"
 	status=${PIPESTATUS[0]}
-	while read -r line; do
-		case $line in
-		"ok "*) pass "$CHECK_NAME: ${line#ok }" ;;
-		"not ok "*) fail "$CHECK_NAME: ${line#not ok }" ;;
-		esac
-	done < <(grep -E '^(not )?ok ' "$log")
+	expect_results "$CHECK_NAME: " <"$log"
 	expect "$CHECK_NAME: ends with status 0 (is: $status)" test "$status" = 0
 }

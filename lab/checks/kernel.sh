@@ -11,7 +11,7 @@ check kunit/intel-dev "build/kunit-dev" check_kunit intel dev
 # every detector on; on the kernel without any, which others than the lab have, those that time or the allocator matters to.
 while read -r cpu kernel cpus argument suites; do
 	! has_backend "$cpu" || check "selftests/$cpu-$kernel-${cpus}cpu" \
-		"build/module-$kernel build/selftests build/launcher" check_selftests "$cpu" "$kernel" "$cpus" "$argument" "$suites"
+		"build/module-$kernel build/selftests build/launcher$([ "$kernel" != debug ] || echo " build/medium")" check_selftests "$cpu" "$kernel" "$cpus" "$argument" "$suites"
 done <<'END'
 intel dev 1 -
 intel dev 2 apicv=1 clock_test contract_test dirty_test eventfd_test irqchip_test kill_test lapic_test machine_test memory_test memslot_test pit_test run_test smp_test stress_test vm_test
@@ -62,11 +62,13 @@ unfinished_suite() {
 	awk '/^### suite / { suite = $3 } /^### status / { suite = "" } END { print suite }'
 }
 
-# In a machine: the suites that are its arguments, with a disk where its kernel has a driver for it.
+# In a machine: the suites that are its arguments, with a disk where its kernel has a driver for it, and with one that fails
+# where its module was added.
 # shellcheck disable=SC2016 # for the shell of the machine
 RUN_SUITES='
 	for module in virtio_pci virtio_blk ata_piix sd_mod; do modprobe -q $module; done
 	for disk in /dev/vda /dev/sda; do [ ! -b $disk ] || export KILN_TEST_DISK=$disk; done
+	[ ! -e /work/medium.ko ] || insmod /work/medium.ko
 	echo 32 >/proc/sys/vm/nr_hugepages
 	for suite; do
 		echo "### suite $suite"
@@ -85,9 +87,20 @@ run_suites_once() {
 	"$LAB/vm" "$@" --disk "$(scratch_disk)" -- sh -c "$RUN_SUITES" sh $suites
 }
 
-# suite_results PREFIX LOG: what the marks of run_suites delimit.
+# suites_ran_on CPU <LOG: there are suites, and each says that its guests ran on kiln, on this vendor's extension.
+suites_ran_on() {
+	local -A extensions=([intel]="Intel VMX" [amd]="AMD SVM")
+	awk -v head="# kiln on ${extensions[$1]}" '
+		/^### suite / { suites++; said = 0 }
+		$0 == head && suites && !said++ { heads++ }
+		/^# (kiln|stock KVM) on / && $0 != head { others++ }
+		END { exit !suites || heads != suites || others }'
+}
+
+# suite_results PREFIX LOG CPU: what the marks of run_suites delimit.
 suite_results() {
 	local prefix=$1 log=$2 suite tap status
+	expect "${prefix}each suite says that it ran on kiln on $3" suites_ran_on "$3" <"$log"
 	sed -n 's/^### suite //p' "$log" | while read -r suite; do
 		tap=$(sed -n "/^### suite $suite\$/,/^### status /p" "$log" | sed '1d;/^### suite /,$d')
 		status=$(sed -n 's/^### status //p' <<<"$tap")
@@ -103,10 +116,12 @@ suite_results() {
 
 # check_selftests CPU KERNEL CPUS ARGUMENT [SUITE...]
 check_selftests() {
-	local log=$LOGS/${CHECK_NAME//\//.}.txt argument=${4#-} prefix
+	local log=$LOGS/${CHECK_NAME//\//.}.txt argument=${4#-} prefix medium=
+	[ "$2" != debug ] || medium=$BUILD/lab/medium/medium.ko
 	prefix="[$1 $2, $3 CPU${argument:+, $argument}] "
-	run_suites "$log" "${*:5}" --cpu "$1" --kernel "$2" --cpus "$3" ${argument:+--module-args "$argument"} --timeout 2400
+	run_suites "$log" "${*:5}" --cpu "$1" --kernel "$2" --cpus "$3" ${argument:+--module-args "$argument"} \
+		${medium:+--add "$medium"} --timeout 2400
 	expect "${prefix}suites run without a report from the kernel" test $? = 0
 	cat "$log"
-	suite_results "$prefix" "$log"
+	suite_results "$prefix" "$log" "$1"
 }

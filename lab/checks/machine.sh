@@ -5,6 +5,8 @@
 check lab/status "kernel/dev" check_status
 check lab/reports "kernel/dev" check_reports
 check lab/timeout "kernel/dev" check_timeout
+check lab/interrupted "kernel/dev" check_interrupted
+check lab/terminal "kernel/dev build/module-dev build/launcher build/selftests" check_terminal
 check lab/usage "" check_vm_usage
 check lab/stock-kvm "kernel/dev" check_stock_kvm
 check lab/deterministic "kernel/dev" check_deterministic
@@ -49,20 +51,83 @@ check_status() {
 	expect "none of them is QEMU's first" test "$output" = 1-3
 }
 
+# shellcheck disable=SC2016 # for the shell of the machine
 check_reports() {
-	expect_status "a kernel WARNING is reported" 123 "$LAB/vm" --cpu amd --no-load --timeout 120 -- \
-		sh -c 'modprobe lkdtm; echo WARNING >/sys/kernel/debug/provoke-crash/DIRECT; true'
-	expect_status "a kernel BUG is reported" 123 "$LAB/vm" --no-load --timeout 120 -- \
-		sh -c 'modprobe lkdtm; (echo BUG >/sys/kernel/debug/provoke-crash/DIRECT); true'
-	expect_status "a kernel panic is reported" 123 "$LAB/vm" --no-load --timeout 120 -- \
-		sh -c 'echo c >/proc/sysrq-trigger'
-	expect_status "a hung task is reported" 123 "$LAB/vm" --cpu amd --no-load --timeout 200 -- \
-		sh -c 'modprobe lkdtm; echo 5 >/proc/sys/kernel/hung_task_timeout_secs; echo HUNG_TASK >/sys/kernel/debug/provoke-crash/DIRECT & sleep 20'
+	is_reported WARNING 'WARNING: CPU: .* lkdtm' --cpu amd -- 'echo WARNING >$DIRECT; true'
+	is_reported BUG 'kernel BUG at' -- '(echo BUG >$DIRECT); true'
+	is_reported Oops 'BUG: kernel NULL pointer dereference' --cpu amd -- '(echo EXCEPTION >$DIRECT); true'
+	is_reported panic 'Kernel panic - not syncing: sysrq' -- 'echo c >/proc/sysrq-trigger'
+	is_reported "hung task" 'blocked for more than' --cpu amd -- \
+		'echo 5 >/proc/sys/kernel/hung_task_timeout_secs; echo HUNG_TASK >$DIRECT & sleep 20'
+}
+
+# is_reported WHAT TEXT OPTION... -- COMMAND: what COMMAND does to the kernel ends lab/vm with 123, and its report has TEXT.
+is_reported() {
+	local what=$1 text=$2 report=$LOGS/report.txt options=()
+	shift 2
+	while [ "$1" != -- ]; do options+=("$1") && shift; done
+	expect_status "a kernel $what is reported" 123 "$LAB/vm" "${options[@]}" --no-load --timeout 200 -- \
+		sh -c "modprobe lkdtm; DIRECT=/sys/kernel/debug/provoke-crash/DIRECT; $2" 2>"$report"
+	cat "$report"
+	expect "and printed: $what" grep -q "$text" "$report"
 }
 
 check_timeout() {
 	expect_status "a machine that goes on too long is stopped" 124 "$LAB/vm" --no-load --timeout 12 -- sleep 1000000
 	expect "nothing is left running or lying about" nothing_left
+}
+
+# Interrupted as at a terminal: its processes all at once. Its first line is there long before its end; until then, no
+# process of it has a socket of any network.
+check_interrupted() {
+	local cpu dir=$LOGS/interrupted pid line status
+	for cpu in $BACKENDS; do
+		rm -rf "$dir" && mkdir -p "$dir/tmp" && mkfifo "$dir/output" || return
+		TMPDIR=$dir/tmp setsid env --default-signal=INT "$LAB/vm" --cpu "$cpu" --no-load --timeout 300 -- \
+			sh -c 'echo first; sleep 1000000' >"$dir/output" 2>"$dir/err" &
+		pid=$!
+		line=
+		read -r -t 120 line <>"$dir/output"
+		expect "[$cpu] output comes while the command runs" test "$line" = first
+		expect "[$cpu] processes of it were looked at" test "$(processes_of "$dir/tmp" | wc -l)" -ge 2
+		expect "[$cpu] no network port is open" test -z "$(network_sockets "$dir/tmp")"
+		kill -INT -- "-$pid"
+		wait "$pid"
+		status=$?
+		cat "$dir/err"
+		expect "[$cpu] interrupted, it ends with 130 (is: $status)" test $status = 130
+		expect "[$cpu] nothing lies about after that" test -z "$(ls -A "$dir/tmp")"
+		expect "[$cpu] nothing runs after that" test -z "$(processes_of "$dir/tmp")"
+	done
+}
+
+# processes_of DIRECTORY: the processes that have something of it open or in their arguments.
+processes_of() {
+	local process
+	for process in /proc/[0-9]*; do
+		if grep -qs -- "$1" "$process/cmdline" || find "$process/fd" -lname "$1*" 2>/dev/null | grep -q .; then
+			echo "${process#/proc/}"
+		fi
+	done
+}
+
+# network_sockets DIRECTORY: what the processes of DIRECTORY have of TCP's and UDP's, as /proc shows it.
+network_sockets() {
+	local inode
+	for inode in $(processes_of "$1" | while read -r pid; do
+		find "/proc/$pid/fd" -lname 'socket:*' -printf '%l\n' 2>/dev/null | tr -dc '0-9\n'
+	done); do
+		cat /proc/net/{tcp,tcp6,udp,udp6} 2>/dev/null | awk -v inode="$inode" '$10 == inode'
+	done
+}
+
+check_terminal() {
+	local log=$LOGS/terminal.txt
+	need debian
+	env expect "$LAB/checks/terminal.exp" "$LAB/vm" --cpu amd --interactive -- sh | tr -d '\r' >"$log"
+	expect "[amd] the terminal's cases end well" test "${PIPESTATUS[0]}" = 0
+	cat "$log"
+	expect_results "[amd] terminal: " <"$log"
 }
 
 # Other checks run machines at the same time, so look at those of our own session's ended runs only.

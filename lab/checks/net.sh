@@ -62,6 +62,11 @@ net_initrd() {
 		wget -q -O - http://198.51.100.2/cgi-bin/who | sed 's/$/\n/; s/^/client: beyond it is /'
 		iperf3 -c "$router" -t 2 >/tmp/stream && sed -n 's/.*sec  *\([0-9].*sec\) .*receiver/client: sends \1/p' /tmp/stream
 		iperf3 -R -c "$router" -t 2 >/tmp/stream && sed -n 's/.*sec  *\([0-9].*sec\) .*receiver/client: receives \1/p' /tmp/stream
+		for cpu in 0 1; do
+			[ -d /sys/class/net/eth0/queues/rx-1 ] || break
+			taskset $((1 << cpu)) timeout 60 wget -q -O - "http://$router/file" | sha256sum | sed "s/ .*//; s/^/client: by CPU $cpu /"
+		done
+		awk '/virtio[0-9]+-input\.[0-9]$/ && $2 + $3 > 10 { n++ } END { print "client: receives by " n }' /proc/interrupts
 		ip link set eth0 down && ip link set eth0 up && sleep 1
 		ping -q -c 1 "$router" | sed -n 's/.*, \(.*\) packets received.*/client: again \1/p'
 		echo "client: complaints $(dmesg -r | grep -E '^<[0-4]>' | grep -ciE 'pci|virtio.*:|eth0|net_ratelimit')"
@@ -95,7 +100,7 @@ net_host() {
 		guest() {
 			name=$1
 			shift
-			kiln run --name "$name" --kernel /guest/vmlinuz --initrd /guest/initrd --memory 256M --net "$1" $OPTIONS \
+			kiln run --name "$name" --kernel /guest/vmlinuz --initrd /guest/initrd --memory 256M --cpus "${CPUS:-1}" --net "$1" $OPTIONS \
 				--append "console=ttyS0 quiet panic=-1 no-kvmapf role=$name peer=$2"
 		}
 		printf '#!/bin/sh\nsha256sum | sed "s/ .*//; s/^/host: from client /" >/tmp/sum\n' >/bin/receive
@@ -144,13 +149,16 @@ check_guest_net() {
 check_guest_vhost() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt
 	case $1 in
-	kiln) run_net 'VHOST=kernel CLIENT=vhost=kernel MODULES=vhost_net' --cpu amd ;;
+	kiln) run_net 'VHOST=kernel CLIENT=vhost=kernel,queues=2 CPUS=2 MODULES=vhost_net' --cpu amd ;;
 	kvm)
-		run_net 'VHOST=kernel CLIENT=vhost=kernel MODULES="vhost_net kvm_amd" OPTIONS="--device /dev/kvm"' \
+		run_net 'VHOST=kernel CLIENT=vhost=kernel,queues=2 CPUS=2 MODULES="vhost_net kvm_amd" OPTIONS="--device /dev/kvm"' \
 			--cpu amd --no-load
 		;;
 	esac
 	expect_net
+	expect "$CHECK_NAME: a file comes by the first pair of queues" same_sums 'host: sum' 'client: by CPU 0'
+	expect "$CHECK_NAME: and one by the second" same_sums 'host: sum' 'client: by CPU 1'
+	expect "$CHECK_NAME: both interrupt" grep -qx 'client: receives by 2' "$log"
 }
 
 # The same for all of them, in $log.

@@ -31,6 +31,16 @@ summary_of() (
 	echo "status $?"
 )
 
+# runs_on CPU WORDS...: what the check thinks of a log with as many suites, each of which says so of itself.
+runs_on() {
+	printf '### suite x\nTAP version 13\n# kiln on %s\nok 1 a\n### status 0\n' "${@:2}" |
+		if [ $# -gt 1 ]; then cat; else true; fi | suites_ran_on "$1"
+}
+
+fails() {
+	! "$@"
+}
+
 check_parsers() {
 	parsed_as "TAP: pass, fail and skip are told apart" "tap_results x." \
 		"pass x.a.b;fail x.c;skip x.d no such CPU;" <<-'END'
@@ -94,5 +104,9 @@ check_parsers() {
 	expect "suites: the one that ended the machine is known" test "$(printf '### suite %s\n### status 0\n### suite %s\n' a b | unfinished_suite)" = b
 	expect "suites: none did" test -z "$(printf '### suite a\n### status 0\n' | unfinished_suite)"
 	expect "suites: those after it are run" test "$(suites_after "$(printf '%s\n' a b c d)" b | xargs)" = "c d"
+	expect "suites: all ran on the vendor that they should" runs_on amd "AMD SVM" "AMD SVM"
+	expect "suites: one that ran on the other is seen" fails runs_on amd "AMD SVM" "Intel VMX"
+	expect "suites: one that does not say is seen" fails runs_on intel "Intel VMX" ""
+	expect "suites: no suite at all is seen" fails runs_on intel
 	expect "suites: none are after the end" test -z "$(suites_after "$(printf '%s\n' a b)" '')"
 }

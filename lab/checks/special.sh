@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 # Some suites where something is different: CPUs with bugs and a kernel that mitigates them, a CPU with errata, checks
-# at each VMRUN, SVM in Bochs, which has parts of it that QEMU has not, more kills, lockdep under VMX, a disk under VMX.
+# at each VMRUN, SVM in Bochs, which has parts of it that QEMU has not, VMX with TSC scaling, more kills, lockdep under
+# VMX, a disk under VMX.
 
 # Name, what it needs, suites joined by commas, options of the machine.
 while read -r name needs suites options; do
@@ -9,6 +10,7 @@ while read -r name needs suites options; do
 done <<'END'
 mitigations/intel build/module-stock contract_test,cpu_test,run_test --cpu intel --cpus 2 --kernel stock --append mitigations=auto
 mitigations/amd build/module-stock contract_test,cpu_test,run_test,smp_test --cpu amd:EPYC --cpus 2 --kernel stock --append mitigations=auto,spec_rstack_overflow=off
+bochs/intel build/module-dev clock_test,contract_test,cpu_test,dirty_test,event_test --cpu intel:corei7_skylake_x --append clearcpuid=avx512f
 errata/intel build/module-dev pit_test,lapic_test,clock_test,run_test --cpu intel:corei5_arrandale_m520
 verify/amd build/module-dev contract_test,contract_event_test,cpu_test,event_test,smp_test,memory_test --cpu amd --cpus 2 --module-args svm_verify=1
 kills/amd build/module-debug kill_test --cpu amd --cpus 2 --kernel debug
@@ -22,6 +24,7 @@ END
 declare -A SPECIAL=(
 	[mitigations/intel]='meltdown:Mitigation: PTI'
 	[mitigations/amd]='retbleed:Mitigation\|spectre_v2:Mitigation'
+	[bochs/intel]='flags: tsc_scaling '
 	[errata/intel]="kiln: this CPU's VMX-preemption timer has an erratum"
 	[verify/amd]='svm_verify: Y'
 	[kills/amd]='kills: 200'
@@ -43,7 +46,8 @@ check_some() {
 		echo "kills: $KILN_KILLS"
 		(cd /sys/devices/system/cpu/vulnerabilities 2>/dev/null && grep . *)
 		dmesg | grep "kiln: "
-		echo "flags: $(grep -m 1 ^flags /proc/cpuinfo | grep -owE "nrip_save|flushbyasid|pausefilter" | tr "\n" " ")"
+		words="nrip_save|flushbyasid|pausefilter|tsc_scaling"
+		echo "flags: $(grep -m 1 -A 1 ^flags /proc/cpuinfo | grep -owE "$words" | tr "\n" " ")"
 		echo "svm_verify: $(cat /sys/module/kiln/parameters/svm_verify)"
 		[ ! -e /proc/lockdep_stats ] || grep "lock-classes" /proc/lockdep_stats
 		'"$RUN_SUITES"'
@@ -51,7 +55,7 @@ check_some() {
 	expect "[$CHECK_NAME] suites run without a report from the kernel" test $? = 0
 	cat "$log"
 	expect "[$CHECK_NAME] is what it says" grep -q "${SPECIAL[$CHECK_NAME]}" "$log"
-	suite_results "[$CHECK_NAME] " "$log"
+	suite_results "[$CHECK_NAME] " "$log" "${CHECK_NAME#*/}"
 }
 
 # Backend and case, the model of its CPU, what that does not have, as the log has to say it.

@@ -55,6 +55,18 @@ expect() {
 	fi
 }
 
+# expect_results PREFIX: the results of a script for expect, on stdin between all that its terminal showed: "ok NAME" and
+# "not ok NAME".
+expect_results() {
+	local line
+	while read -r line; do
+		case $line in
+		"ok "*) pass "$1${line#ok }" ;;
+		"not ok "*) fail "$1${line#not ok }" ;;
+		esac
+	done
+}
+
 # tap_results PREFIX: each line of a kselftest's TAP on stdin as a result. The plan has to be met: a suite that
 # ends early fails, as does one without any case.
 tap_results() {

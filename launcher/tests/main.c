@@ -16,7 +16,7 @@ static const struct suite *const suites[] = {
 	&suite_parse, &suite_opts,    &suite_memory, &suite_boot, &suite_acpi,
 	&suite_cpuid, &suite_bus,     &suite_mmio,   &suite_uart, &suite_rtc,
 	&suite_pm,    &suite_death,   &suite_console, &suite_host, &suite_pci,
-	&suite_virtio_pci, &suite_disk,   &suite_vconsole, &suite_net,
+	&suite_virtio_pci, &suite_disk,   &suite_vconsole, &suite_net, &suite_vhost_ctrl,
 	&suite_sandbox,
 	&suite_runtime, &suite_control, &suite_reserve, &suite_signals, &suite_unpack,
 };

@@ -47,7 +47,7 @@ extern bool test_failed;
 
 extern const struct suite suite_parse, suite_acpi, suite_boot, suite_bus, suite_console, suite_control,
 	suite_cpuid, suite_death, suite_disk, suite_host, suite_memory, suite_mmio, suite_net, suite_opts,
-	suite_pci, suite_pm, suite_reserve, suite_rtc, suite_runtime, suite_sandbox, suite_signals, suite_uart, suite_unpack, suite_vconsole, suite_virtio_pci;
+	suite_pci, suite_pm, suite_reserve, suite_rtc, suite_runtime, suite_sandbox, suite_signals, suite_uart, suite_unpack, suite_vconsole, suite_vhost_ctrl, suite_virtio_pci;
 
 /* The path of a new file with these bytes, which goes when the tests end. */
 const char *test_file(const void *bytes, size_t size);

@@ -44,6 +44,9 @@ static struct {
 	unsigned char status;
 	unsigned int suspends;
 	int suspend_error;
+	unsigned int base[2];		/* of its queues */
+	uint8_t ram[16];
+	struct guest_memory memory;
 	struct kiln_virtio_balloon told;
 	struct kiln_virtio_hint hint;
 	int hint_error;
@@ -73,6 +76,9 @@ static int device_call(int fd, unsigned long request, void *arg)
 			return -1;
 		m.suspends++;
 		m.status &= (unsigned char)~VIRTIO_CONFIG_S_DRIVER_OK;
+		return 0;
+	case VHOST_GET_VRING_BASE:
+		((struct vhost_vring_state *)arg)->num = m.base[((struct vhost_vring_state *)arg)->index];
 		return 0;
 	case VHOST_VDPA_GET_DEVICE_ID:
 		*(uint32_t *)arg = VIRTIO_ID_BALLOON;
@@ -369,6 +375,32 @@ static void suspend_stops_vcpus_and_devices(void)
 	take_down();
 }
 
+static void a_suspended_guest_says_where_its_queues_are(void)
+{
+	static const uint16_t used_idx = 0xfffe;
+	int fd;
+
+	CHECK(set_up());
+	m.memory = (struct guest_memory){ .base = m.ram, .low_size = sizeof(m.ram) };
+	memcpy(m.ram + 10, &used_idx, sizeof(used_idx));
+	m.balloon.memory = &m.memory;
+	m.balloon.nr_queues = 3;
+	m.balloon.queues[1] = (struct virtio_queue){ .size = 256, .enabled = true, .areas = { 0, 0, 8 } };
+	m.base[1] = 0xffff;
+	fd = dial();
+	CHECK(ask(fd, "info\n") && !says("\"queues\""));
+	CHECK(ask(fd, "suspend\n") && ask(fd, "info\n"));
+	CHECK(says("\"queues\":[{\"index\":1,\"size\":256,\"avail\":65535,\"used\":65534}]"));
+	CHECK(ask(fd, "resume\n") && ask(fd, "info\n") && !says("\"queues\""));
+	/* Of a packed ring the device says both. */
+	m.balloon.driver_features = 1ULL << VIRTIO_F_RING_PACKED;
+	m.base[1] = 0x80058006;
+	CHECK(ask(fd, "suspend\n") && ask(fd, "info\n"));
+	CHECK(says("\"avail\":32774,\"used\":32773}"));
+	close(fd);
+	take_down();
+}
+
 static void a_device_that_does_not_stop_leaves_the_guest_running(void)
 {
 	int fd;
@@ -515,6 +547,7 @@ static const struct test tests[] = {
 	TEST(a_client_that_does_not_read_costs_one_answer),
 	TEST(the_17th_client_is_turned_away),
 	TEST(suspend_stops_vcpus_and_devices),
+	TEST(a_suspended_guest_says_where_its_queues_are),
 	TEST(a_device_that_does_not_stop_leaves_the_guest_running),
 	TEST(two_may_suspend_at_once),
 	TEST(the_balloon_is_told_in_pages),

@@ -6,6 +6,8 @@
 #include <linux/virtio_ids.h>
 #include <linux/virtio_pci.h>
 #include <linux/virtio_ring.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -40,7 +42,31 @@ static struct kernel {
 	struct kvm_msi signalled;
 	unsigned int msi_calls, resets;
 	unsigned long refuse;			/* this call fails */
+	bool hangs;				/* resets wait */
 } kernel;
+
+/* A reset that waits for a disk which does not answer: until the test has seen enough, or for long. */
+#define HUNG_SECONDS 10
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool waits, answers, given_up;	/* [lock] */
+} hung = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+
+static void hang(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += HUNG_SECONDS;
+	pthread_mutex_lock(&hung.lock);
+	hung.waits = true;
+	pthread_cond_broadcast(&hung.changed);
+	while (!hung.answers && !hung.given_up)
+		hung.given_up = pthread_cond_timedwait(&hung.changed, &hung.lock, &until);
+	pthread_mutex_unlock(&hung.lock);
+}
 
 static struct kernel_queue *queue_of(uint32_t index)
 {
@@ -58,6 +84,8 @@ static int set_kernel_status(uint8_t status)
 	kernel.status = status;
 	if (status)
 		return 0;
+	if (kernel.hangs)
+		hang();
 	kernel.resets++;
 	kernel.features = 0;
 	for (unsigned int i = 0; i < QUEUES; i++) {
@@ -799,6 +827,70 @@ static void bad_accesses_through_configuration_space_do_nothing(void)
 	}
 }
 
+static void *write_reset(void *unused)
+{
+	put(VIRTIO_PCI_COMMON_STATUS, 1, 0);
+	return unused;
+}
+
+/* A vCPU that resets the device, once the reset waits. */
+static pthread_t start_reset(void)
+{
+	pthread_t vcpu;
+
+	kernel.hangs = true;
+	hung.waits = hung.answers = hung.given_up = false;
+	pthread_create(&vcpu, NULL, write_reset, NULL);
+	pthread_mutex_lock(&hung.lock);
+	while (!hung.waits)
+		pthread_cond_wait(&hung.changed, &hung.lock);
+	pthread_mutex_unlock(&hung.lock);
+	return vcpu;
+}
+
+/* Whether it waited all the time. */
+static bool end_reset(pthread_t vcpu)
+{
+	bool waited;
+
+	pthread_mutex_lock(&hung.lock);
+	waited = !hung.given_up;
+	hung.answers = true;
+	pthread_cond_broadcast(&hung.changed);
+	pthread_mutex_unlock(&hung.lock);
+	pthread_join(vcpu, NULL);
+	return waited;
+}
+
+static bool signalled(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	return poll(&poll_fd, 1, 0) > 0;
+}
+
+static void the_loop_waits_for_no_reset(void)
+{
+	pthread_t vcpu;
+
+	go_to_work();
+	kernel.broken = (struct kiln_virtio_broken){ .queue = 1, .cause = "while it is reset" };
+	vcpu = start_reset();
+	event(&virtio.used);
+	event(&virtio.changed);
+	event(&virtio.broke);
+	CHECK(end_reset(vcpu));
+	/* What it did not look at then it is told to look at now. */
+	CHECK(!virtio.isr && !virtio.reported && signalled(virtio.unlocked.fd));
+	virtio.reports_left = 0;
+	virtio.unlocked.ready(&virtio.unlocked, 0);
+	CHECK(!signalled(virtio.unlocked.fd) && virtio.reported);
+	CHECK(get(structure(VIRTIO_PCI_CAP_ISR_CFG), 1) == 3);
+	/* Once, and nobody else is told that the lock is free. */
+	virtio.unlocked.ready(&virtio.unlocked, 0);
+	CHECK(!virtio.isr && !signalled(virtio.unlocked.fd));
+}
+
 /* Every register, every width, values of all kinds: nothing may crash, nor leave the rules. */
 static void random_accesses_leave_the_device_whole(void)
 {
@@ -863,6 +955,7 @@ static const struct test tests[] = {
 	TEST(the_generation_counts_changes),
 	TEST(the_bar_is_reached_through_configuration_space),
 	TEST(bad_accesses_through_configuration_space_do_nothing),
+	TEST(the_loop_waits_for_no_reset),
 	TEST(random_accesses_leave_the_device_whole),
 	TESTS_END
 };

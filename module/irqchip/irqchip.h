@@ -76,6 +76,8 @@ enum kiln_irq_source {
  * @bus: [RCU, @lock] kernel devices by address
  * @ioeventfds: [RCU, @lock] guest writes that signal an eventfd
  * @routing: [RCU, @lock] what a GSI is connected to; NULL until @present
+ * @lingering_gp: [@lock] when the last old @routing was left to be freed
+ * @lingering: [@lock] how many are, at most
  * @resamplers: [RCU, @lock] by GSI: irqfds that want to know of EOIs
  * @irqfd_lock: guards @irqfds and @dying; taken with the eventfd's wait-queue
  *	lock held
@@ -94,6 +96,8 @@ struct kiln_irqchip {
 	struct kiln_bus_table __rcu *bus[KILN_NR_BUSES];
 	struct kiln_ioeventfds __rcu *ioeventfds[KILN_NR_BUSES];
 	struct kiln_routing __rcu *routing;
+	unsigned long lingering_gp;
+	unsigned int lingering;
 	struct xarray resamplers;
 	spinlock_t irqfd_lock;		/* lists below */
 	DECLARE_HASHTABLE(irqfds, KILN_IRQFD_BITS);

@@ -355,6 +355,9 @@ bool pit_out_at(const struct pit_channel *ch, u64 now);
 
 /* ---------------------------------------------------- routing and eventfds */
 
+/* Old tables that a VM leaves to be freed after a grace period. */
+#define ROUTING_LINGERING_MAX	64
+
 int routing_set_default(struct kiln_vm *vm);
 void routing_destroy(struct kiln_vm *vm);
 int routing_install(struct kiln_vm *vm,

@@ -38,12 +38,14 @@ struct kiln_route {
 
 /**
  * struct kiln_routing - the table
+ * @rcu: to free it
  * @nr_gsis: one more than the highest GSI
  * @pin_gsi: GSI of each chip's pins, or -1
  * @first: @nr_gsis + 1 indices into @routes
  * @routes: sorted by GSI
  */
 struct kiln_routing {
+	struct rcu_head rcu;
 	u32 nr_gsis;
 	s16 pin_gsi[KVM_NR_IRQCHIPS][IOAPIC_NR_PINS];
 	u16 *first;
@@ -212,17 +214,21 @@ static int routing_check(const struct kvm_irq_routing_entry *entry)
 	}
 }
 
+static size_t routing_size(u32 nr, u32 nr_gsis)
+{
+	return offsetof(struct kiln_routing, routes) +
+	       nr * sizeof(struct kiln_route) + (nr_gsis + 1) * sizeof(u16);
+}
+
 static struct kiln_routing *routing_alloc(u32 nr, u32 nr_gsis)
 {
 	struct kiln_routing *routing;
-	size_t size = struct_size(routing, routes, nr);
 
-	routing = kvzalloc(size + (nr_gsis + 1) * sizeof(*routing->first),
-			   GFP_KERNEL_ACCOUNT);
+	routing = kvzalloc(routing_size(nr, nr_gsis), GFP_KERNEL_ACCOUNT);
 	if (!routing)
 		return NULL;
 	routing->nr_gsis = nr_gsis;
-	routing->first = (void *)routing + size;
+	routing->first = (void *)&routing->routes[nr];
 	memset(routing->pin_gsi, 0xff, sizeof(routing->pin_gsi));
 	return routing;
 }
@@ -308,31 +314,102 @@ routing_build(const struct kvm_irq_routing_entry *entries, u32 nr)
 	return routing;
 }
 
+static u32 routing_nr(const struct kiln_routing *routing)
+{
+	return routing->first[routing->nr_gsis];
+}
+
+static bool same_routes(const struct kiln_routing *a,
+			const struct kiln_routing *b, u32 gsi)
+{
+	u32 nr = a->first[gsi + 1] - a->first[gsi];
+
+	return gsi < b->nr_gsis && b->first[gsi + 1] - b->first[gsi] == nr &&
+	       !memcmp(&a->routes[a->first[gsi]], &b->routes[b->first[gsi]],
+		       nr * sizeof(*a->routes));
+}
+
+/*
+ * Does every GSI with a route in @old have the same ones in @new, and every
+ * pin its GSI? Then it is all the same by which of the two an interrupt goes
+ * that is under way: by a GSI that is new it was raised too early.
+ */
+static bool routing_extends(const struct kiln_routing *new,
+			    const struct kiln_routing *old)
+{
+	int chip, pin;
+	u32 gsi;
+
+	for (gsi = 0; gsi < old->nr_gsis; gsi++) {
+		if (old->first[gsi] != old->first[gsi + 1] &&
+		    !same_routes(old, new, gsi))
+			return false;
+	}
+	for (chip = 0; chip < KVM_NR_IRQCHIPS; chip++) {
+		for (pin = 0; pin < IOAPIC_NR_PINS; pin++) {
+			if (old->pin_gsi[chip][pin] >= 0 &&
+			    old->pin_gsi[chip][pin] != new->pin_gsi[chip][pin])
+				return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * May the old table be freed later, since nobody needs it to be out of use at
+ * once? Not a large one, nor more of them than a few before a grace period:
+ * what is left to be freed stays small, whoever sets tables in a loop.
+ */
+static bool routing_may_linger(struct kiln_irqchip *irq,
+			       const struct kiln_routing *new,
+			       const struct kiln_routing *old)
+{
+	if (routing_size(routing_nr(old), old->nr_gsis) > PAGE_SIZE ||
+	    !routing_extends(new, old))
+		return false;
+	if (poll_state_synchronize_rcu(irq->lingering_gp))
+		irq->lingering = 0;
+	if (irq->lingering == ROUTING_LINGERING_MAX)
+		return false;
+	irq->lingering++;
+	irq->lingering_gp = get_state_synchronize_rcu();
+	return true;
+}
+
 /**
  * routing_install() - put a table in force
  * @vm: the VM
  * @entries: its entries, checked here
  * @nr: how many
  *
- * Return: 0: no interrupt goes by the old table any more; or an errno of
- * kiln_routing_set().
+ * A table that only adds to the old one, as launchers do vector by vector, is
+ * in force without a wait for a grace period.
+ *
+ * Return: 0: no interrupt goes by a route any more that is not in the new
+ * table; or an errno of kiln_routing_set().
  */
 int routing_install(struct kiln_vm *vm,
 		    const struct kvm_irq_routing_entry *entries, u32 nr)
 {
 	struct kiln_routing *new = routing_build(entries, nr), *old;
+	bool linger;
 
 	if (IS_ERR(new))
 		return PTR_ERR(new);
 	mutex_lock(&vm->irq.lock);
 	old = rcu_dereference_protected(vm->irq.routing,
 					lockdep_is_held(&vm->irq.lock));
+	linger = old && routing_may_linger(&vm->irq, new, old);
 	rcu_assign_pointer(vm->irq.routing, new);
 	mutex_unlock(&vm->irq.lock);
 	if (!old)
 		return 0;
-	synchronize_rcu_expedited();
-	kvfree(old);
+	if (linger) {
+		kvfree_rcu(old, rcu);
+	} else {
+		synchronize_rcu_expedited();
+		kvfree(old);
+	}
 	kiln_vm_request_all(vm, KILN_REQ_EOI_MAP);
 	return 0;
 }

@@ -94,6 +94,77 @@ static void new_table_replaces_the_old_one(struct kunit *test)
 	KUNIT_EXPECT_LT(test, raise(vm, 5), 0);
 }
 
+/*
+ * Has a grace period passed meanwhile? One may by chance; one that is waited
+ * for does each time.
+ */
+static bool install_waits(struct kunit *test, struct kiln_vm *vm,
+			  const struct kvm_irq_routing_entry *old, u32 nr_old,
+			  const struct kvm_irq_routing_entry *new, u32 nr_new)
+{
+	struct rcu_gp_oldstate state;
+	int i;
+
+	for (i = 0; i < 20; i++) {
+		KUNIT_EXPECT_EQ(test, routing_install(vm, old, nr_old), 0);
+		get_state_synchronize_rcu_full(&state);
+		KUNIT_EXPECT_EQ(test, routing_install(vm, new, nr_new), 0);
+		if (!poll_state_synchronize_rcu_full(&state))
+			return false;
+	}
+	return true;
+}
+
+static void only_a_table_that_adds_is_not_waited_for(struct kunit *test)
+{
+	struct kiln_vm *vm = test->priv;
+	struct kvm_irq_routing_entry old[] = {
+		pin_route(5, KVM_IRQCHIP_IOAPIC, 5),
+		pin_route(5, KVM_IRQCHIP_PIC_MASTER, 5),
+		msi_route(40, 1, VECTOR),
+	};
+	struct kvm_irq_routing_entry new[] = {
+		msi_route(40, 1, VECTOR),
+		pin_route(5, KVM_IRQCHIP_IOAPIC, 5),
+		pin_route(5, KVM_IRQCHIP_PIC_MASTER, 5),
+		msi_route(41, 2, VECTOR),
+	};
+	struct kvm_irq_routing_entry other = msi_route(40, 1, VECTOR + 1);
+	struct kvm_irq_routing_entry stolen[] = {
+		pin_route(5, KVM_IRQCHIP_IOAPIC, 5),
+		pin_route(6, KVM_IRQCHIP_IOAPIC, 5),
+	};
+
+	KUNIT_EXPECT_FALSE(test, install_waits(test, vm, old, 3, new, 4));
+	KUNIT_EXPECT_EQ(test, raise(vm, 41), 1);
+	KUNIT_EXPECT_EQ(test, fake_take_irq(vm->vcpus[2]), VECTOR);
+	KUNIT_EXPECT_FALSE(test, install_waits(test, vm, old, 3, old, 3));
+	KUNIT_EXPECT_FALSE(test, install_waits(test, vm, NULL, 0, old, 3));
+	/* A route less, and another in its place; a pin that acks another. */
+	KUNIT_EXPECT_TRUE(test, install_waits(test, vm, new, 4, old, 3));
+	KUNIT_EXPECT_TRUE(test, install_waits(test, vm, new, 4, new + 1, 3));
+	KUNIT_EXPECT_TRUE(test, install_waits(test, vm, new, 1, &other, 1));
+	KUNIT_EXPECT_TRUE(test, install_waits(test, vm, stolen, 1, stolen, 2));
+	KUNIT_EXPECT_TRUE(test, install_waits(test, vm, old, 2, NULL, 0));
+	/* A second pin of its GSI: a line may be up at one of them only. */
+	KUNIT_EXPECT_TRUE(test, install_waits(test, vm, old, 1, old, 2));
+}
+
+static void few_tables_are_left_to_be_freed(struct kunit *test)
+{
+	struct kiln_vm *vm = test->priv;
+	struct kvm_irq_routing_entry entry = msi_route(40, 1, VECTOR);
+	unsigned int most = 0;
+	int i;
+
+	for (i = 0; i < 8 * ROUTING_LINGERING_MAX; i++) {
+		KUNIT_ASSERT_EQ(test, routing_install(vm, &entry, 1), 0);
+		most = max(most, vm->irq.lingering);
+	}
+	KUNIT_EXPECT_GT(test, most, 1);
+	KUNIT_EXPECT_LE(test, most, ROUTING_LINGERING_MAX);
+}
+
 static void bad_entries_are_refused(struct kunit *test)
 {
 	struct kiln_vm *vm = test->priv;
@@ -247,6 +318,8 @@ static struct kunit_case routing_cases[] = {
 	KUNIT_CASE(msi_goes_to_its_vcpu),
 	KUNIT_CASE(a_pulse_is_one_msi_and_leaves_no_pin_up),
 	KUNIT_CASE(new_table_replaces_the_old_one),
+	KUNIT_CASE(only_a_table_that_adds_is_not_waited_for),
+	KUNIT_CASE(few_tables_are_left_to_be_freed),
 	KUNIT_CASE(bad_entries_are_refused),
 	KUNIT_CASE(a_gsi_has_one_pin_per_chip_or_one_msi),
 	KUNIT_CASE(table_takes_as_many_gsis_as_there_are),

@@ -71,10 +71,14 @@ static int list_twice(void)
 	return 0;
 }
 
-/* Fixed up, and so without a WARNING. TCG lets pass MSRs it does not know. */
+/*
+ * Fixed up, and so without a WARNING. TCG and Bochs let pass MSRs they do not
+ * know: an odd address of a page, and one that is not canonical.
+ */
 static int unchecked_msr(void)
 {
-	wrmsrl(MSR_VM_HSAVE_PA, 1);
+	wrmsrl(boot_cpu_has(X86_FEATURE_SVM) ? MSR_VM_HSAVE_PA : MSR_CSTAR,
+	       BIT_ULL(63) | 1);
 	return 0;
 }
 
