@@ -151,19 +151,32 @@ static void pit_tick(struct kiln_pit *pit)
 	atomic_set(&pit->may_inject, 1);
 }
 
-static void pit_raise(struct kiln_pit *pit)
+/* For a time when the guest has taken what came before. */
+static void pit_keep(struct kiln_pit *pit, u64 ticks)
 {
-	if (atomic_xchg(&pit->may_inject, 0))
+	int kept = atomic_read(&pit->missed);
+
+	while (!atomic_try_cmpxchg(&pit->missed, &kept,
+				   min_t(u64, kept + ticks, MAX_MISSED)))
+		;
+}
+
+/* Ticks are due: one, or more if the host is late. */
+static void pit_raise(struct kiln_pit *pit, u64 ticks)
+{
+	if (atomic_xchg(&pit->may_inject, 0)) {
+		pit_keep(pit, ticks - 1);
 		pit_tick(pit);
-	else
-		atomic_add_unless(&pit->missed, 1, MAX_MISSED);
+	} else {
+		pit_keep(pit, ticks);
+	}
 }
 
 void pit_ack(struct kiln_pit *pit)
 {
 	atomic_set(&pit->may_inject, 1);
 	if (atomic_dec_if_positive(&pit->missed) >= 0)
-		pit_raise(pit);
+		pit_raise(pit, 1);
 }
 
 /*
@@ -175,19 +188,20 @@ static enum hrtimer_restart pit_timer_fn(struct hrtimer *timer)
 	struct kiln_pit *pit = container_of(timer, struct kiln_pit, timer);
 	enum hrtimer_restart restart = HRTIMER_NORESTART;
 	unsigned long flags;
+	u64 ticks = 1;
 	bool expired;
 
 	spin_lock_irqsave(&pit->lock, flags);
 	expired = pit->armed && !hrtimer_is_queued(timer);
 	if (expired && pit->period) {
-		hrtimer_forward_now(timer, ns_to_ktime(pit->period));
+		ticks = hrtimer_forward_now(timer, ns_to_ktime(pit->period));
 		restart = HRTIMER_RESTART;
 	} else if (expired) {
 		pit->armed = false;
 	}
 	spin_unlock_irqrestore(&pit->lock, flags);
-	if (expired)
-		pit_raise(pit);
+	if (expired && ticks)
+		pit_raise(pit, ticks);
 	return restart;
 }
 
