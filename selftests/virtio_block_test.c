@@ -425,19 +425,22 @@ static int reads_at_once(struct virtio *v, int file, uint32_t offset, uint64_t *
 	return waited_for(fd, pages, READS);
 }
 
-/* Gives all the memory they want, until all have come back. */
+/* Gives all the memory they want, until all have come back; returns how many have. */
 static int let_come(struct virtio *v, int fd, uint64_t *pages, int n)
 {
+	struct pollfd p[] = { { .fd = fd, .events = POLLIN }, { .fd = v->call[0], .events = POLLIN } };
 	uint32_t id, len;
 	int back = 0;
 
-	for (int i = 0; i < 30 && back < READS; i++) {
+	for (;;) {
 		give(fd, pages, n);
 		while (ring_collect(&v->ring[0], &id, &len))
 			back++;
-		n = back < READS ? waited_for(fd, pages, 1) : 0;
+		if (back == READS || poll(p, 2, 10000) <= 0)
+			return back;
+		n = p[0].revents ? waited_for(fd, pages, 1) : 0;
+		virtio_wait(v, 0, 0);
 	}
-	return back;
 }
 
 /*
