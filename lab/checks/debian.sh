@@ -17,7 +17,7 @@ amd balloon 2
 amd login 2
 amd net 2
 amd devices 2 stock-6.12
-intel boot 1
+intel whole 1
 END
 
 check_debian_image() {
@@ -84,7 +84,7 @@ debian_machine() {
 # check_debian CPU CASE CPUS KERNEL
 check_debian() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt status network=
-	case $2 in net | devices) network=$(debian_network) ;; esac
+	case $2 in net | devices | whole) network=$(debian_network) ;; esac
 	# shellcheck disable=SC2016 # for the shell of the machine
 	debian_machine "$1" "$4" "$network" sh -c 'expect debian.exp "$0" "$DISK" "$1"' "$2" "$3" | stdbuf -oL tr -d '\r' | tee "$log"
 	status=${PIPESTATUS[0]}
