@@ -62,6 +62,7 @@ operations() {
 		0.7 first touch of 4K, absent in the host
 		0.7 first touch of 4K, present in the host
 		1.01 first touch of 2M, clearing included
+		0.7 first touch of 2M, present in the host
 		0.4 VM and vCPU, create and destroy
 		1 launcher start to the guest's first instruction
 		3072 KiB per VM beyond guest RAM, kernel only

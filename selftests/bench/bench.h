@@ -66,7 +66,8 @@ int64_t bench_self_ipi_x2apic(void);
 int64_t bench_hlt_timer(void);
 int64_t bench_touch_4k_absent(void);
 int64_t bench_touch_4k_present(void);
-int64_t bench_touch_2m(void);
+int64_t bench_touch_2m_absent(void);
+int64_t bench_touch_2m_present(void);
 
 /* virtio_rows.c: kicks, and requests to their interrupt. */
 int64_t bench_kick_port(void);

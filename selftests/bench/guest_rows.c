@@ -188,15 +188,27 @@ static long huge_kib(void)
 	return kib;
 }
 
-int64_t bench_touch_2m(void)
+static int64_t touch_2m(bool present)
 {
 	uint8_t *mem = touch_memory(TOUCH_2M * (2UL << 20), MADV_HUGEPAGE);
 	int64_t ticks;
 
 	if (!mem)
 		return not_measured("no transparent huge pages in this kernel");
+	for (int i = 0; present && i < TOUCH_2M; i++)
+		mem[i * (2UL << 20)] = 1;
 	ticks = touch(mem, TOUCH_2M, 2UL << 20);
 	if (ticks != NOT_MEASURED && huge_kib() < TOUCH_2M * 2048 / 2)
 		return not_measured("the kernel gave small pages: %ld KiB huge", huge_kib());
 	return ticks;
+}
+
+int64_t bench_touch_2m_absent(void)
+{
+	return touch_2m(false);
+}
+
+int64_t bench_touch_2m_present(void)
+{
+	return touch_2m(true);
 }
