@@ -148,6 +148,29 @@ TEST_F(net, segments_are_left_to_the_host)
 	EXPECT_EQ(0, memcmp(self->frame, self->seen, 30054));
 }
 
+static bool has_uso(struct virtio *v)
+{
+	uint64_t features = 0;
+
+	return !xioctl(v->fd, VHOST_GET_FEATURES, &features) && features & F(HOST_USO);
+}
+
+#define NEEDS_USO() if (!has_uso(&self->v)) SKIP(return, "the taps of this kernel do not split UDP: Linux 6.2 and later do")
+
+TEST_F(net, large_udp_is_left_to_the_host)
+{
+	struct hdr h, seen;
+
+	NEEDS_USO();
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | F(CSUM) | F(HOST_USO)));
+	make_udp(self->frame, other_mac, 30000, 1000, &h);
+	guest_send(&self->v, TX, &h, self->frame, 30042);
+	ASSERT_EQ(30042, wire_recv(&self->wire, &seen, self->seen, sizeof(self->seen), 5000));
+	EXPECT_EQ(VIRTIO_NET_HDR_GSO_UDP_L4, seen.gso_type);
+	EXPECT_EQ(1000, seen.gso_size);
+	EXPECT_EQ(0, memcmp(self->frame, self->seen, 30042));
+}
+
 /* What is wrong with it the tap knows; it is counted, the buffer comes back, and the next one passes. */
 TEST_F(net, packets_no_tap_takes_are_dropped)
 {
@@ -414,6 +437,44 @@ TEST_F(net, a_guest_without_offloads_gets_segments)
 	make_tcp(self->frame, guest_mac, 5000, 1000, 1000, &h);
 	wire_send(&self->wire, &h, self->frame, 5054);
 	EXPECT_SEGMENTS(5);
+}
+
+TEST_F(net, large_udp_is_left_to_the_guest_that_can_take_it)
+{
+	uint64_t features = variant->features | F(MRG_RXBUF) | F(GUEST_CSUM);
+	const struct hdr *got = (const void *)(self->ram + RX_DATA);
+	struct hdr h;
+
+	NEEDS_USO();
+	make_udp(self->frame, guest_mac, 5000, 1000, &h);
+	ASSERT_EQ(0, virtio_start(&self->v, features | F(GUEST_USO4) | F(GUEST_USO6)));
+	guest_add_buffers(&self->v, RX, 0, 1, 8192);
+	wire_send(&self->wire, &h, self->frame, 5042);
+	ASSERT_EQ(HDR + 5042, guest_recv(&self->v, RX, 5000));
+	EXPECT_EQ(VIRTIO_NET_HDR_GSO_UDP_L4, got->gso_type);
+	EXPECT_EQ(1000, got->gso_size);
+	EXPECT_EQ(VIRTIO_NET_HDR_F_NEEDS_CSUM, got->flags);
+	EXPECT_EQ(0, memcmp(self->frame, self->ram + RX_DATA + HDR, 5042));
+}
+
+TEST_F(net, a_guest_without_offloads_gets_udp_in_packets)
+{
+	struct hdr h;
+
+	NEEDS_USO();
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | F(MRG_RXBUF)));
+	guest_add_buffers(&self->v, RX, 0, 5, 2048);
+	make_udp(self->frame, guest_mac, 5000, 1000, &h);
+	wire_send(&self->wire, &h, self->frame, 5042);
+	for (int i = 0; i < 5; i++) {
+		uint8_t *packet = self->ram + RX_DATA + i * 2048;
+
+		ASSERT_EQ(HDR + 1042, guest_recv(&self->v, RX, 5000));
+		EXPECT_EQ(0, packet[0]);
+		EXPECT_EQ(0, packet[1]);
+		EXPECT_TRUE(ip_sum_right(packet + HDR, 1042));
+		EXPECT_EQ(0, memcmp(self->frame + 42 + i * 1000, packet + HDR + 42, 1000));
+	}
 }
 
 TEST_F(net, a_guest_is_told_by_a_message)

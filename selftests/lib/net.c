@@ -189,31 +189,38 @@ static uint16_t sum(const uint8_t *p, size_t n, uint32_t s)
 	return s;
 }
 
-void make_tcp(uint8_t *f, const uint8_t *to, size_t payload, uint16_t mss, uint16_t port, struct hdr *h)
+/* The Ethernet and IPv4 headers, and the payload behind a header of @header bytes; returns the pseudo-header's sum. */
+static uint16_t make_ip(uint8_t *f, const uint8_t *to, uint8_t proto, size_t header, size_t payload)
 {
-	uint16_t len = 40 + payload, s;
+	uint16_t len = 20 + header + payload, s;
 
-	memset(f, 0, ETH + 40);
+	memset(f, 0, ETH + 20 + header);
 	put_eth(f, to, ETH_P_IP);
 	f[14] = 0x45;
 	f[16] = len >> 8;
 	f[17] = len;
 	f[22] = 64;
-	f[23] = IPPROTO_TCP;
+	f[23] = proto;
 	memcpy(f + 26, (uint8_t[]) { 192, 0, 2, 1, 192, 0, 2, 2 }, 8);
 	s = ~sum(f + 14, 20, 0);
 	f[24] = s >> 8;
 	f[25] = s;
+	for (size_t i = 0; i < payload; i++)
+		f[ETH + 20 + header + i] = i * 13;
+	return sum(f + 26, 8, proto + header + payload);
+}
+
+void make_tcp(uint8_t *f, const uint8_t *to, size_t payload, uint16_t mss, uint16_t port, struct hdr *h)
+{
+	uint16_t s = make_ip(f, to, IPPROTO_TCP, 20, payload);
+
 	f[34] = port >> 8;
 	f[35] = port;
 	f[37] = 80;
 	f[46] = 0x50;
 	f[47] = 0x10;
-	s = sum(f + 26, 8, IPPROTO_TCP + 20 + payload);
 	f[50] = s >> 8;
 	f[51] = s;
-	for (size_t i = 0; i < payload; i++)
-		f[ETH + 40 + i] = i * 13;
 	*h = (struct hdr) { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16, .hdr_len = 54 };
 	if (mss) {
 		h->gso_type = VIRTIO_NET_HDR_GSO_TCPV4;
@@ -221,9 +228,23 @@ void make_tcp(uint8_t *f, const uint8_t *to, size_t payload, uint16_t mss, uint1
 	}
 }
 
-bool tcp_sum_right(const uint8_t *f, size_t len)
+void make_udp(uint8_t *f, const uint8_t *to, size_t payload, uint16_t mss, struct hdr *h)
 {
-	return sum(f + 34, len - 34, sum(f + 26, 8, IPPROTO_TCP + len - 34)) == 0xffff;
+	uint16_t s = make_ip(f, to, IPPROTO_UDP, 8, payload), len = 8 + payload;
+
+	f[34] = 4;
+	f[36] = 4;
+	f[38] = len >> 8;
+	f[39] = len;
+	f[40] = s >> 8;
+	f[41] = s;
+	*h = (struct hdr) { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM, .csum_start = 34, .csum_offset = 6, .hdr_len = 42,
+			    .gso_type = VIRTIO_NET_HDR_GSO_UDP_L4, .gso_size = mss };
+}
+
+bool ip_sum_right(const uint8_t *f, size_t len)
+{
+	return sum(f + 34, len - 34, sum(f + 26, 8, f[23] + len - 34)) == 0xffff;
 }
 
 /* ---- the guest ---- */

@@ -22,6 +22,14 @@
 
 #define F(n)		BIT64(VIRTIO_NET_F_##n)
 
+/* Younger than Debian 12's headers. */
+#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
+#define VIRTIO_NET_HDR_GSO_UDP_L4	5
+#define VIRTIO_NET_F_GUEST_USO4		54
+#define VIRTIO_NET_F_GUEST_USO6		55
+#define VIRTIO_NET_F_HOST_USO		56
+#endif
+
 static const uint8_t guest_mac[6] __attribute__((unused)) = { 0x52, 0x54, 0, 1, 2, 3 };
 static const uint8_t other_mac[6] __attribute__((unused)) = { 0x52, 0x54, 0, 9, 9, 9 };
 static const uint8_t group_mac[6] __attribute__((unused)) = { 0x33, 0x33, 0, 0, 0, 7 };
@@ -69,7 +77,12 @@ void make_frame(uint8_t *frame, const uint8_t *to, size_t len, uint8_t seed);
 
 /* TCP from the one end of the wire to the other, its checksum that of the pseudo-header, and the header for it. */
 void make_tcp(uint8_t *f, const uint8_t *to, size_t payload, uint16_t mss, uint16_t port, struct hdr *h);
-bool tcp_sum_right(const uint8_t *f, size_t len);
+
+/* UDP to be split into packets of @mss bytes of payload each. */
+void make_udp(uint8_t *f, const uint8_t *to, size_t payload, uint16_t mss, struct hdr *h);
+
+/* Of TCP or UDP. */
+bool ip_sum_right(const uint8_t *f, size_t len);
 
 /* ---- the guest ---- */
 

@@ -62,7 +62,7 @@ FIXTURE_TEARDOWN(net)
 		ASSERT_EQ(HDR + 54 + 1000, guest_recv(&self->v, RX, 5000));	\
 		EXPECT_EQ(0, at__[0]);						\
 		EXPECT_EQ(0, at__[1]);						\
-		EXPECT_TRUE(tcp_sum_right(at__ + HDR, 1054));			\
+		EXPECT_TRUE(ip_sum_right(at__ + HDR, 1054));			\
 	}									\
 } while (0)
 
