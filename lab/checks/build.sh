@@ -11,6 +11,7 @@ check build/selftests "kernel/dev" make -j2 selftests
 check build/module-dev "kernel/dev" build_module dev module
 check build/module-debug "kernel/debug" build_module debug module
 check build/module-stock "kernel/stock" build_module stock module
+check build/module-stock-6.12 "kernel/stock-6.12" build_module stock-6.12 module
 check build/kunit-dev "build/module-dev" build_module dev kunit
 check build/kunit-debug "build/module-debug" build_module debug kunit
 

@@ -15,6 +15,7 @@ intel dev stock:2:kept stock:1:guest stock-6.12:1:kept
 amd stock stock:2:kept stock:1:kept
 amd dev stock:2:first stock:1:guest stock-6.12:1:first
 amd debug stock:2:kept
+amd stock-6.12 stock:2:kept stock-6.12:2:kept
 END
 
 for cpu in $BACKENDS; do
