@@ -128,13 +128,15 @@ static void check_module(struct check *check)
 
 static void check_others(struct check *check)
 {
-	char name[64];
+	char name[64], problem[256];
+	enum host_other other = host_other_hypervisor("", check->device, name, sizeof(name));
 
-	if (host_other_hypervisor("", check->device, name, sizeof(name)))
-		answer(check, MISSING, "other hypervisors: %s is running guests; end them and run `modprobe -r %s` as root",
-		       name, name);
-	else
-		answer(check, FINE, "other hypervisors: none is running guests");
+	if (other == HOST_OTHER_NONE) {
+		answer(check, FINE, "other hypervisors: none has the CPU's virtualization");
+		return;
+	}
+	host_other_problem(other, name, problem, sizeof(problem));
+	answer(check, MISSING, "other hypervisors: the CPU's virtualization is %s", problem);
 }
 
 static void check_node(struct check *check)

@@ -226,15 +226,40 @@ static bool is_own(const char *device, const char *module)
 	return !strcmp(module, "kiln");
 }
 
-bool host_other_hypervisor(const char *root, const char *device, char *name, size_t size)
+/* From Linux 6.12 on KVM may hold the CPU's virtualization from its load to its unload, guests or not. */
+static bool kvm_holds(const char *root, const char *module)
+{
+	int fd = strncmp(module, "kvm_", 4) ? -1 : open_at(root, "/sys/module/kvm/parameters/enable_virt_at_load", O_RDONLY);
+	char answer = 'N';
+
+	if (fd < 0)
+		return false;
+	if (read(fd, &answer, 1) != 1)
+		answer = 'N';
+	close(fd);
+	return answer == 'Y';
+}
+
+enum host_other host_other_hypervisor(const char *root, const char *device, char *name, size_t size)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(hypervisors); i++) {
-		if (is_own(device, hypervisors[i]) || host_module_users(root, hypervisors[i]) <= 0)
+		int users = is_own(device, hypervisors[i]) ? -1 : host_module_users(root, hypervisors[i]);
+
+		if (users < 0 || (!users && !kvm_holds(root, hypervisors[i])))
 			continue;
 		snprintf(name, size, "%s", hypervisors[i]);
-		return true;
+		return users ? HOST_OTHER_GUESTS : HOST_OTHER_HOLDS;
 	}
-	return false;
+	return HOST_OTHER_NONE;
+}
+
+void host_other_problem(enum host_other other, const char *name, char *text, size_t size)
+{
+	if (other == HOST_OTHER_HOLDS)
+		snprintf(text, size, "in use by %s for as long as it is loaded; run `modprobe -r %s` as root, or load kvm with enable_virt_at_load=0",
+			 name, name);
+	else
+		snprintf(text, size, "in use by %s; end its guests and run `modprobe -r %s` as root", name, name);
 }
 
 /* The device's module for the sentence and for /sys/module; NULL for paths we do not know. */
@@ -289,11 +314,14 @@ int host_explain_open(const char *root, const char *device, int err)
 
 int host_explain_create(const char *root, const char *device, int err)
 {
-	char name[64];
+	char name[64], problem[256];
+	enum host_other other;
 
-	if (err == EBUSY && host_other_hypervisor(root, device, name, sizeof(name)))
-		return error_set("%s: the CPU's virtualization is in use by %s; end its guests and run `modprobe -r %s` as root",
-				 device, name, name);
+	other = err == EBUSY ? host_other_hypervisor(root, device, name, sizeof(name)) : HOST_OTHER_NONE;
+	if (other != HOST_OTHER_NONE) {
+		host_other_problem(other, name, problem, sizeof(problem));
+		return error_set("%s: the CPU's virtualization is %s", device, problem);
+	}
 	if (err == EBUSY)
 		return error_set("%s: the CPU's virtualization is in use by another hypervisor; the kernel log (dmesg) names it",
 				 device);

@@ -35,11 +35,20 @@ bool host_module_loaded(const char *root, const char *module);
 /* Users of @module, -1 where it is not loaded or does not say. */
 int host_module_users(const char *root, const char *module);
 
+enum host_other {
+	HOST_OTHER_NONE,
+	HOST_OTHER_GUESTS,	/* runs guests */
+	HOST_OTHER_HOLDS,	/* runs none, and leaves the CPU to nobody else all the same */
+};
+
 /*
- * Another hypervisor that runs guests, by the name of its module, into @name;
- * our own @device's does not count. False where there is none.
+ * Another hypervisor that has the CPU's virtualization, by the name of its
+ * module, into @name; our own @device's does not count.
  */
-bool host_other_hypervisor(const char *root, const char *device, char *name, size_t size);
+enum host_other host_other_hypervisor(const char *root, const char *device, char *name, size_t size);
+
+/* A sentence's second half, after "the CPU's virtualization is": by whom it is held and what to do. */
+void host_other_problem(enum host_other other, const char *name, char *text, size_t size);
 
 /*
  * The sentence for a @device that open() refused with @err: what is missing

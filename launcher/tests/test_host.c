@@ -203,7 +203,7 @@ static void the_owner_of_the_extension_is_named(void)
 	host_explain_create(root, "/dev/kiln", EBUSY);
 	CHECK_ERROR("another hypervisor");
 	put("/sys/module/kvm_intel/refcnt", "3\n", 2);
-	CHECK(host_other_hypervisor(root, "/dev/kiln", name, sizeof(name)));
+	CHECK(host_other_hypervisor(root, "/dev/kiln", name, sizeof(name)) == HOST_OTHER_GUESTS);
 	CHECK(!strcmp(name, "kvm_intel"));
 	CHECK(!host_other_hypervisor(root, "/dev/kvm", name, sizeof(name)));
 	host_explain_create(root, "/dev/kiln", EBUSY);
@@ -214,6 +214,26 @@ static void the_owner_of_the_extension_is_named(void)
 	CHECK_ERROR("in use by kvm_amd");
 	host_explain_create(root, "/dev/kiln", ENOMEM);
 	CHECK_ERROR("no VM can be created");
+}
+
+static void kvm_may_hold_the_extension_without_guests(void)
+{
+	char name[64];
+
+	machine(AMD SVM);
+	put("/sys/module/kvm_amd/refcnt", "0\n", 2);
+	put("/sys/module/kvm/parameters/enable_virt_at_load", "N\n", 2);
+	CHECK(!host_other_hypervisor(root, "/dev/kiln", name, sizeof(name)));
+	put("/sys/module/kvm/parameters/enable_virt_at_load", "Y\n", 2);
+	CHECK(host_other_hypervisor(root, "/dev/kiln", name, sizeof(name)) == HOST_OTHER_HOLDS);
+	CHECK(!host_other_hypervisor(root, "/dev/kvm", name, sizeof(name)));
+	host_explain_create(root, "/dev/kiln", EBUSY);
+	CHECK_ERROR("in use by kvm_amd for as long as it is loaded; run `modprobe -r kvm_amd`");
+	put("/sys/module/kvm_amd/refcnt", "1\n", 2);
+	CHECK(host_other_hypervisor(root, "/dev/kiln", name, sizeof(name)) == HOST_OTHER_GUESTS);
+	machine(AMD SVM);
+	put("/sys/module/kvm/parameters/enable_virt_at_load", "Y\n", 2);
+	CHECK(!host_other_hypervisor(root, "/dev/kiln", name, sizeof(name)));
 }
 
 static void a_machine_that_tells_nothing_is_no_crash(void)
@@ -237,6 +257,7 @@ static const struct test tests[] = {
 	TEST(a_missing_node_is_explained),
 	TEST(an_unreadable_node_names_the_group),
 	TEST(the_owner_of_the_extension_is_named),
+	TEST(kvm_may_hold_the_extension_without_guests),
 	TEST(a_machine_that_tells_nothing_is_no_crash),
 	TESTS_END
 };
