@@ -154,8 +154,8 @@ static void start(struct command *c, const char *log)
 }
 
 /* In instructions, as the machine's clock differs: more than the slowest guest takes, and than one takes to any event. */
-#define RUN_LIMIT	6000000000
-#define SILENCE_LIMIT	500000000
+#define RUN_LIMIT	4000000000
+#define SILENCE_LIMIT	250000000
 
 /*
  * What stock KVM has counted that a guest which waits for ever does not do; else it has a timer's interrupt all the time.
@@ -233,18 +233,16 @@ static bool run(const struct group *g, unsigned int way)
 }
 
 /*
- * QEMU TCG may deliver an interrupt to a guest of stock KVM's a second time (Documentation/lab.rst says why), and that guest
- * then waits for its own spin lock for ever. A little later it goes well.
+ * QEMU TCG may deliver an interrupt to a guest a second time (Documentation/lab.rst says why), and the guest then waits for
+ * its own spin lock for ever. A little later it goes well.
  */
 static bool run_in_the_end(const struct group *g, unsigned int way)
 {
-	unsigned int attempts = device_is_kiln() ? 1 : 3;
-
-	for (unsigned int i = 0; i < attempts; i++) {
+	for (int i = 0; i < 3; i++) {
 		if (run(g, way))
 			return true;
-		if (i < attempts - 1)
-			fprintf(stderr, "%s: stock KVM's guest did not come to its end; once more\n", g->name);
+		if (i < 2)
+			fprintf(stderr, "%s on %s: the guest did not come to its end; once more\n", g->name, device_path());
 	}
 	return false;
 }
