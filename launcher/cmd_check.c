@@ -122,8 +122,8 @@ static void check_module(struct check *check)
 	if (host_module_loaded("", module))
 		answer(check, FINE, "module: %s is loaded", module);
 	else
-		answer(check, MISSING, "module: %s is not loaded; run `modprobe %s` as root", module,
-		       module);
+		answer(check, MISSING, "module: %s is not loaded; run `modprobe %s` as root%s", module, module,
+		       strcmp(module, "kiln") ? "" : ", and `make install` before it if this kernel has none");
 }
 
 static void check_others(struct check *check)

@@ -28,6 +28,8 @@ int cmd_help(int argc, char **argv)
 		overview(stdout);
 		return STATUS_OFF;
 	}
+	if (argc > 2)
+		return error_set("%s: one word too many; `kiln help` explains one command at a time", argv[2]);
 	verb = find_verb(argv[1]);
 	if (!verb && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")))
 		verb = find_verb(argv[0]);

@@ -9,6 +9,7 @@
 
 #include "client.h"
 #include "cmd.h"
+#include "error.h"
 #include "opts.h"
 #include "parse.h"
 #include "status.h"
@@ -167,13 +168,19 @@ static int once(const struct config *config, json_t *stats)
 
 int cmd_stats(int argc, char **argv)
 {
-	struct config config = { .interval = 1 };
+	struct config config = { 0 };
 	const char *name = client_parse(options, &config, argc, argv);
 	struct client client;
 	json_t *stats;
 	int status;
 
-	if (!name || client_open(&client, name))
+	if (!name)
+		return -1;
+	if (config.interval && !config.watch)
+		return error_set("--interval: only --watch looks more than once; add it");
+	if (!config.interval)
+		config.interval = 1;
+	if (client_open(&client, name))
 		return -1;
 	stats = client_ask(&client, "stats");
 	status = config.watch ? watch(&client, &config, stats) : once(&config, stats);

@@ -54,7 +54,7 @@ static int dispatch(int argc, char **argv)
 	if (argc < 2)
 		return error_set("no command given; `kiln --help` lists them");
 	if (!strcmp(argv[1], "--version"))
-		return version();
+		return argc > 2 ? error_set("%s: one word too many after --version; leave it out", argv[2]) : version();
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return cmd_help(1, argv);
 	verb = find_verb(argv[1]);

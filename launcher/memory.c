@@ -18,7 +18,7 @@ int guest_memory_check(uint64_t size)
 	uint64_t host;
 
 	if (size < MEMORY_MIN)
-		return error_set("--memory: %" PRIu64 " bytes are too few; give at least 2M", size);
+		return error_set("--memory: %" PRIu64 " bytes are too few; give at least 2M, with its unit, like 512M", size);
 	if (size % GUEST_PAGE)
 		return error_set("--memory: %" PRIu64 " bytes are not whole pages of 4K; round it to a multiple, like 512M",
 				 size);
