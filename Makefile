@@ -61,8 +61,9 @@ fuzz-ioctls: selftests		## fuzz the ioctls on the debug kernel for FUZZ_SECONDS=
 	@lab/vm --kernel debug --cpu $(FUZZ_CPU) --cpus 2 --timeout $$(($(FUZZ_SECONDS) * 4 + 300)) -- \
 		env FUZZ_SECONDS=$(FUZZ_SECONDS) KILN_SEED=$(KILN_SEED) KILN_PROGRAM=$(KILN_PROGRAM) fuzz_test
 
-bench:				## kiln beside stock KVM, each vendor and virtio devices; build/bench-*.json
+bench:				## kiln beside stock KVM: each vendor, boots, virtio devices; build/bench-*.json
 	@lab/bench
+	@lab/bench --cpu amd --boot
 	@lab/bench --cpu amd --devices
 
 ##@ Install

@@ -14,6 +14,7 @@ while read -r cpu case cpus kernel; do
 		check_debian "$cpu" "$case" "$cpus" "$kernel"
 done <<'END'
 amd balloon 2
+amd readme 2
 amd login 2
 amd net 2
 amd devices 2 stock-6.12
@@ -60,6 +61,24 @@ debian_network() {
 	END
 }
 
+# What README tells a new user to type, as a script; only that the machine has no sudo, no room for a copy of the disk, and the
+# system already.
+debian_readme() {
+	cat <<-'END'
+		. /lab/network
+		mkdir lab
+		printf '#!/bin/sh\necho .\n' >lab/debian
+		chmod 755 lab/debian
+		ln -s "$DISK" disk.img
+		ln -s /guest/vmlinuz /guest/initrd .
+		cat >readme <<'README'
+		sudo() { "$@"; }
+		cp() { ln -s "$@"; }
+	END
+	sed -n '/^    image=.*lab.debian/,/^$/p' "$TOP/README.md"
+	echo README
+}
+
 # debian_machine CPU KERNEL NETWORK COMMAND...: in a machine that has the system's disk, as a file's name in the
 # environment: DISK. NETWORK: what it does before, if anything. libgcc_s is what glibc loads to end a thread, and
 # aborts without.
@@ -84,7 +103,10 @@ debian_machine() {
 # check_debian CPU CASE CPUS KERNEL
 check_debian() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt status network=
-	case $2 in net | devices | whole) network=$(debian_network) ;; esac
+	case $2 in
+	net | devices | whole) network=$(debian_network) ;;
+	readme) network=$(debian_readme) ;;
+	esac
 	# shellcheck disable=SC2016 # for the shell of the machine
 	debian_machine "$1" "$4" "$network" sh -c 'expect debian.exp "$0" "$DISK" "$1"' "$2" "$3" | stdbuf -oL tr -d '\r' | tee "$log"
 	status=${PIPESTATUS[0]}

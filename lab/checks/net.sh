@@ -103,6 +103,16 @@ net_host() {
 			kiln run --name "$name" --kernel /guest/vmlinuz --initrd /guest/initrd --memory 256M --cpus "${CPUS:-1}" --net "$1" $OPTIONS \
 				--append "console=ttyS0 quiet panic=-1 no-kvmapf role=$name peer=$2"
 		}
+		# The client's card is stopped and goes on, again and again, until there is no client any more.
+		stop_and_go() {
+			times=0
+			until kiln info client >/dev/null 2>&1; do sleep 0.2; done
+			while kiln suspend client >/dev/null 2>&1 && kiln resume client >/dev/null 2>&1; do
+				times=$((times + 1))
+				sleep 0.3
+			done
+			echo "host: stopped the client $times times"
+		}
 		printf '#!/bin/sh\nsha256sum | sed "s/ .*//; s/^/host: from client /" >/tmp/sum\n' >/bin/receive
 		chmod 755 /bin/receive
 		nc -l -p 7002 -e /bin/receive &
@@ -112,10 +122,12 @@ net_host() {
 			sleep 1
 			peer=$(cut -d' ' -f3 /run/kiln-net/br0.leases)
 		done
+		stop_and_go &
 		guest client "tap=card0,bridge=br0,$CLIENT" "$peer" 2>&1
 		echo "host: client ended with $?"
 		wait "$server"
 		echo "host: server ended with $?"
+		wait
 		cat /tmp/server /tmp/sum
 		kiln net delete br0 && ip link | grep -cE 'br0|card0|kiln' | sed 's/^/host: left /'
 		nft list ruleset | grep -c kiln | sed 's/^/host: rules left /'
@@ -175,6 +187,7 @@ expect_net() {
 	expect "$CHECK_NAME: beyond the host guests have the host's address" grep -qx 'client: beyond it is 198.51.100.1' "$log"
 	expect "$CHECK_NAME: a stream to the host" grep -qE '^client: sends .* [1-9][0-9.]* [MG]bits/sec$' "$log"
 	expect "$CHECK_NAME: a stream from the host" grep -qE '^client: receives .* [1-9][0-9.]* [MG]bits/sec$' "$log"
+	expect "$CHECK_NAME: its card is stopped and started meanwhile" grep -qE '^host: stopped the client ([5-9]|[1-9][0-9]+) times$' "$log"
 	expect "$CHECK_NAME: down and up again" grep -qx 'client: again 1' "$log"
 	expect "$CHECK_NAME: the guest complains of nothing" grep -qx 'client: complaints 0' "$log"
 	expect "$CHECK_NAME: both power off" test "$(grep -cxE 'host: (client|server) ended with 0' "$log")" = 2

@@ -60,7 +60,7 @@ check_some() {
 
 # Backend and case, the model of its CPU, what that does not have, as the log has to say it.
 while read -r cpu model words; do
-	! has_backend "${cpu%/*}" || check "refuses/$cpu" build/module-dev check_refuses "$model" "$words"
+	! has_backend "${cpu%/*}" || check "refuses/$cpu" "build/module-dev build/launcher" check_refuses "$model" "$words"
 done <<'END'
 intel/no-vmx intel:p4_prescott_celeron_336 this CPU has no virtualization extension
 intel/no-ept intel:core2_penryn_t9600 lacks 'EPT'
@@ -69,6 +69,15 @@ amd/no-svm amd:max,svm=off this CPU has no virtualization extension
 amd/no-npt amd:max,npt=off this CPU's SVM lacks nested paging (NPT)
 END
 
+# all_have_remedies LOG: there is a line of what is missing, and each has a second half.
+all_have_remedies() {
+	grep -q '^missing ' "$1" && ! grep '^missing ' "$1" | grep -v '; '
+}
+
+refused_in_a_line() {
+	[ "$(grep -c '^run: ' "$1")" = 1 ] && grep -q '^run: kiln: /dev/kiln: .*' "$1" && grep -qx 'run ended with 2' "$1"
+}
+
 # check_refuses CPU WORDS
 check_refuses() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt
@@ -76,8 +85,16 @@ check_refuses() {
 	"$LAB/vm" --cpu "$1" --no-load --timeout 200 --add "$BUILD/$("$LAB/kernel" --release dev)/kiln.ko:/kiln.ko" -- sh -c '
 		insmod /kiln.ko && exit 1
 		dmesg | grep "kiln: "
-		[ ! -e /sys/module/kiln ]' >"$log"
+		[ ! -e /sys/module/kiln ] || exit 1
+		kiln check
+		echo "check: $?"
+		kiln run --kernel /kiln.ko 2>&1 | sed "s/^/run: /"
+		kiln run --kernel /kiln.ko 2>/dev/null
+		echo "run ended with $?"' >"$log"
 	expect "[$CHECK_NAME] the module is refused" test $? = 0
 	cat "$log"
 	expect "[$CHECK_NAME] and the log says why" grep -qF "$2" "$log"
+	expect "[$CHECK_NAME] kiln check says that something is missing" grep -qx 'check: 1' "$log"
+	expect "[$CHECK_NAME] and for each thing what to do" all_have_remedies "$log"
+	expect "[$CHECK_NAME] kiln run says it in one line, status 2" refused_in_a_line "$log"
 }

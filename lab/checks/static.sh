@@ -6,6 +6,7 @@ check static/spdx "" check_spdx
 check static/tree "" check_tree
 check static/shell "" check_shell
 check static/docs "" check_docs
+check static/seam "" check_seam
 check static/launcher "build/launcher" check_launcher
 check static/checkpatch "kernel/dev" check_checkpatch
 check static/module-dev "build/kunit-dev" check_sparse dev
@@ -51,6 +52,36 @@ check_shell() {
 	for file in $(project_files | xargs grep -lE '^#!/bin/(ba)?sh|^# shellcheck shell=' | grep -v '\.S$'); do
 		expect "shellcheck $file" shellcheck -x -P "$LAB" -S style -e SC1090,SC1091 "$file"
 	done
+}
+
+# hw.h is what a backend is, and nothing beside the two asks which one it has.
+check_seam() {
+	local names
+	names=$(sed -nE 's/^\s+[a-z].*\(\*([a-z0-9_]+)\)\(.*/\1/p' module/hw.h)
+	expect "hw.h has under 40 operations (it has $(wc -l <<<"$names"))" under_40 "$names"
+	expect "each has its contract" all_have_contracts "$names"
+	expect "nobody else asks for the vendor" nobody_asks
+}
+
+under_40() {
+	[ "$(wc -l <<<"$1")" -gt 1 ] && [ "$(wc -l <<<"$1")" -lt 40 ]
+}
+
+all_have_contracts() {
+	local name missing=0
+	for name in $1; do
+		grep -qE "^ \* @$name:" module/hw.h && continue
+		echo "hw.h: $name has no contract"
+		missing=1
+	done
+	return $missing
+}
+
+# main.c has the table of them, hw.h their names; what CPUID says to a guest hangs on whose CPUID it is.
+nobody_asks() {
+	# shellcheck disable=SC2046 # file names without spaces
+	! grep -nE 'x86_vendor|X86_VENDOR|FEATURE_(VMX|SVM)\b|(vmx|svm)_hw' \
+		$(project_files 'module/*.[ch]' ':!module/vmx' ':!module/svm' ':!module/cpuid_offer.c' ':!module/*_test.c' ':!module/main.c' ':!module/hw.h')
 }
 
 check_docs() {

@@ -330,6 +330,7 @@ stop_tree() {
 summary() {
 	failures
 	[ ! -e "$LOGS/repeated" ] || echo "done twice, as QEMU may have lost the machine: $(sort "$LOGS/repeated" | paste -sd ' ')"
+	say "it took $((SECONDS / 60)) min $((SECONDS % 60)) s"
 	cat "$LOGS"/*.results 2>/dev/null | awk -F '\t' '
 		{ n[$1]++ }
 		END {
