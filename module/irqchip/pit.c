@@ -205,15 +205,21 @@ static enum hrtimer_restart pit_timer_fn(struct hrtimer *timer)
 	return restart;
 }
 
+/* A tick may be for all vCPUs, and tells them with the host's interrupts off. */
+#define TICK_NS_PER_VCPU	2000
+
 static u64 pit_clamp_period(struct kiln_pit *pit, u64 period)
 {
-	if (period >= KILN_MIN_TIMER_PERIOD_NS)
+	u64 least = max_t(u64, KILN_MIN_TIMER_PERIOD_NS,
+			  (u64)pit->vm->nr_vcpus * TICK_NS_PER_VCPU);
+
+	if (period >= least)
 		return period;
 	if (!pit->clamped)
-		pr_info_ratelimited("PIT period of %llu ns stretched to %u ns\n",
-				    period, KILN_MIN_TIMER_PERIOD_NS);
+		pr_info_ratelimited("PIT period of %llu ns stretched to %llu ns\n",
+				    period, least);
 	pit->clamped = true;
-	return KILN_MIN_TIMER_PERIOD_NS;
+	return least;
 }
 
 static void pit_stop_timer(struct kiln_pit *pit)
