@@ -190,6 +190,19 @@ TEST_F(net, offloads_are_given_up_by_a_command)
 	EXPECT_EQ(1, command(&self->v, VIRTIO_NET_CTRL_GUEST_OFFLOADS, 1, &all, 8));
 }
 
+/* The host's network configuration is locked for each: who changes them without end is refused after a while. */
+TEST_F(net, offloads_are_not_changed_without_end)
+{
+	int done = 0;
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | F(CTRL_VQ) | OFFLOADS));
+	for (int i = 0; i < 1000; i++)
+		done += !set_offloads(&self->v, i % 2 ? F(GUEST_CSUM) : 0);
+	EXPECT_LE(200, done);
+	EXPECT_GT(1000, done);
+	EXPECT_STREQ("", virtio_broken(&self->v));
+}
+
 TEST_F(net, offloads_that_could_not_be_set_are_not_the_ones_that_are)
 {
 	ASSERT_EQ(0, virtio_start(&self->v, variant->features | F(CTRL_VQ) | OFFLOADS));

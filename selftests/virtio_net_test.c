@@ -172,6 +172,34 @@ TEST_F(net, large_udp_is_left_to_the_host)
 }
 
 /* What is wrong with it the tap knows; it is counted, the buffer comes back, and the next one passes. */
+#define LONG_GPA	(1ULL << 32)
+#define LONG_PIECE	(256U << 20)
+
+/* A length that is 0 to who counts in 32 bits, and less than nothing without the header; and one of a few packets. */
+TEST_F(net, packets_longer_than_any_are_dropped)
+{
+	void *mem = mmap(NULL, LONG_PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct ring_piece p[16];
+	uint64_t before;
+
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, vm_set_slot(self->vm, 5, 0, LONG_GPA, LONG_PIECE, mem));
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features | F(CSUM) | F(HOST_TSO4)));
+	before = drops(self->vm);
+	for (int i = 0; i < 16; i++)
+		p[i] = (struct ring_piece){ LONG_GPA, LONG_PIECE, false };
+	ring_add(&self->v.ring[TX], p, 16);
+	virtio_finish(&self->v, TX, NULL);
+	p[0].len = 200000;
+	ring_add(&self->v.ring[TX], p, 1);
+	virtio_finish(&self->v, TX, NULL);
+	EXPECT_EQ(before + 2, drops(self->vm));
+	make_frame(self->frame, other_mac, 60, 1);
+	guest_send(&self->v, TX, NULL, self->frame, 60);
+	ASSERT_EQ(60, wire_recv(&self->wire, NULL, self->seen, sizeof(self->seen), 5000));
+	munmap(mem, LONG_PIECE);
+}
+
 TEST_F(net, packets_no_tap_takes_are_dropped)
 {
 	static const struct hdr bad[] = {

@@ -69,6 +69,16 @@ static struct net_tap *tap_of(const struct kiln_queue *queue)
 	return &nic->taps[queue->index / 2];
 }
 
+/*
+ * No packet is longer: 64 KiB behind headers, and some. Taps take lengths for
+ * ints here and there, and allocate what they are given.
+ */
+#define NET_SEND_MAX	(NET_HDR + SZ_128K)
+
+/* Each takes the lock of the host's network configuration, and is told. */
+#define NET_CHANGES		256
+#define NET_CHANGES_INTERVAL	(10 * HZ)
+
 static void count_drop(struct kiln_virtio *dev)
 {
 	atomic64_inc(&dev->vm->stats.virtio_drop);
@@ -149,7 +159,9 @@ static bool send(struct kiln_queue *queue, const struct kiln_vring_chain *chain)
 	struct nic *nic = queue->dev->priv;
 	int r = -ENETDOWN;
 
-	if (likely(READ_ONCE(nic->link)))
+	if (unlikely(chain->out_len > NET_SEND_MAX))
+		r = -EMSGSIZE;
+	else if (likely(READ_ONCE(nic->link)))
 		r = kiln_tap_send(tap_of(queue), chain->iov, chain->nr_out,
 				  chain->out_len);
 	if (unlikely(r == -EAGAIN))
@@ -614,6 +626,8 @@ static int net_create(struct kiln_virtio *dev)
 	if (!nic)
 		return -ENOMEM;
 	seqlock_init(&nic->filter_lock);
+	ratelimit_state_init(&nic->changes, NET_CHANGES_INTERVAL, NET_CHANGES);
+	ratelimit_set_flags(&nic->changes, RATELIMIT_MSG_ON_RELEASE);
 	dev->priv = nic;
 	init_taps(dev, nic->taps);
 	return 0;

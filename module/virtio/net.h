@@ -230,6 +230,7 @@ struct nic {
 	u32 active;
 	bool begun;
 	u64 offloads;
+	struct ratelimit_state changes;	/* of @offloads, by commands */
 	bool link;
 	seqlock_t filter_lock;		/* filter */
 	struct net_filter filter;

@@ -248,7 +248,9 @@ static bool offloads_command(struct kiln_virtio *dev, u8 cmd,
 	offloads = le64_to_cpu(raw);
 	if (offloads & ~(dev->features & NET_GUEST_OFFLOADS))
 		return false;
-	return offloads == nic->offloads || set_offloads(nic, offloads);
+	if (offloads == nic->offloads)
+		return true;
+	return __ratelimit(&nic->changes) && set_offloads(nic, offloads);
 }
 
 static const struct {
