@@ -187,7 +187,7 @@ static int ioeventfd_remove(struct kiln_vm *vm, enum kiln_bus bus,
 		       (nr - 1 - at) * sizeof(*entry));
 	}
 	rcu_assign_pointer(vm->irq.ioeventfds[bus], new);
-	synchronize_rcu_expedited();
+	irqchip_synchronize(vm);
 	if (entry->ctx)
 		eventfd_ctx_put(old->entries[at].ctx);
 	kvfree(old);
@@ -299,7 +299,7 @@ void kiln_doorbell_remove(struct kiln_vm *vm, enum kiln_bus bus,
 	mutex_unlock(&vm->irq.lock);
 	if (!old)
 		return;
-	synchronize_rcu_expedited();
+	irqchip_synchronize(vm);
 	kvfree(old);
 }
 
@@ -322,7 +322,7 @@ static void ioeventfd_release_bus(struct kiln_vm *vm, enum kiln_bus bus)
 	mutex_unlock(&vm->irq.lock);
 	if (!old)
 		return;
-	synchronize_rcu_expedited();
+	irqchip_synchronize(vm);
 	for (i = 0; i < old->nr; i++) {
 		if (old->entries[i].ctx)
 			eventfd_ctx_put(old->entries[i].ctx);

@@ -4,9 +4,37 @@
  */
 #include "private.h"
 
+/*
+ * An expedited grace period interrupts each CPU of the host that is not idle.
+ * A launcher needs some hundreds to set up a VM, all at once; guests that move
+ * their devices about for ever shall not have more than a few in a second.
+ */
+#define HURRY_INTERVAL	(10 * HZ)
+#define HURRY_MAX	1024
+
+bool irqchip_may_hurry(struct kiln_irqchip *irq)
+{
+	return __ratelimit(&irq->hurry);
+}
+
+KILN_EXPORT_FOR_KUNIT(irqchip_may_hurry);
+
+void irqchip_synchronize(struct kiln_vm *vm)
+{
+	if (irqchip_may_hurry(&vm->irq))
+		synchronize_rcu_expedited();
+	else
+		synchronize_rcu();
+}
+
+KILN_EXPORT_FOR_KUNIT(irqchip_synchronize);
+
 int kiln_irqchip_init(struct kiln_vm *vm)
 {
 	mutex_init(&vm->irq.lock);
+	ratelimit_state_init(&vm->irq.hurry, HURRY_INTERVAL, HURRY_MAX);
+	/* Nothing is to be said of those that were not. */
+	ratelimit_set_flags(&vm->irq.hurry, RATELIMIT_MSG_ON_RELEASE);
 	irqfd_init(vm);
 	return 0;
 }

@@ -16,11 +16,12 @@
 #define KILN_IRQCHIP_H
 
 #include <linux/compiler.h>
-#include <linux/hrtimer.h>
 #include <linux/hashtable.h>
+#include <linux/hrtimer.h>
 #include <linux/kvm.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/ratelimit.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
@@ -78,6 +79,7 @@ enum kiln_irq_source {
  * @routing: [RCU, @lock] what a GSI is connected to; NULL until @present
  * @lingering_gp: [@lock] when the last old @routing was left to be freed
  * @lingering: [@lock] how many are, at most
+ * @hurry: how many grace periods may be expedited
  * @resamplers: [RCU, @lock] by GSI: irqfds that want to know of EOIs
  * @irqfd_lock: guards @irqfds and @dying; taken with the eventfd's wait-queue
  *	lock held
@@ -98,6 +100,7 @@ struct kiln_irqchip {
 	struct kiln_routing __rcu *routing;
 	unsigned long lingering_gp;
 	unsigned int lingering;
+	struct ratelimit_state hurry;
 	struct xarray resamplers;
 	spinlock_t irqfd_lock;		/* lists below */
 	DECLARE_HASHTABLE(irqfds, KILN_IRQFD_BITS);

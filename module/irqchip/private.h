@@ -355,6 +355,13 @@ bool pit_out_at(const struct pit_channel *ch, u64 now);
 
 /* ---------------------------------------------------- routing and eventfds */
 
+/*
+ * Wait until nobody reads what was replaced. Context: process; sleeps, for
+ * some ten milliseconds if the VM has asked often.
+ */
+void irqchip_synchronize(struct kiln_vm *vm);
+bool irqchip_may_hurry(struct kiln_irqchip *irq);
+
 /* Old tables that a VM leaves to be freed after a grace period. */
 #define ROUTING_LINGERING_MAX	64
 

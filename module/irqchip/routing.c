@@ -407,7 +407,7 @@ int routing_install(struct kiln_vm *vm,
 	if (linger) {
 		kvfree_rcu(old, rcu);
 	} else {
-		synchronize_rcu_expedited();
+		irqchip_synchronize(vm);
 		kvfree(old);
 	}
 	kiln_vm_request_all(vm, KILN_REQ_EOI_MAP);

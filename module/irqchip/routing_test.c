@@ -313,6 +313,18 @@ static void chip_comes_before_vcpus(struct kunit *test)
 	kiln_irqchip_destroy(vm);
 }
 
+static void grace_periods_are_expedited_for_a_while(struct kunit *test)
+{
+	struct kiln_vm *vm = test->priv;
+	int n = 0;
+
+	while (n < 100000 && irqchip_may_hurry(&vm->irq))
+		n++;
+	KUNIT_EXPECT_GE(test, n, 1000);
+	KUNIT_EXPECT_LT(test, n, 3000);
+	irqchip_synchronize(vm);
+}
+
 static struct kunit_case routing_cases[] = {
 	KUNIT_CASE(default_gsi_reaches_both_chips),
 	KUNIT_CASE(msi_goes_to_its_vcpu),
@@ -328,6 +340,7 @@ static struct kunit_case routing_cases[] = {
 	KUNIT_CASE(msi_to_all_ones_reaches_every_vcpu),
 	KUNIT_CASE(without_a_chip_there_is_nothing),
 	KUNIT_CASE(chip_comes_before_vcpus),
+	KUNIT_CASE(grace_periods_are_expedited_for_a_while),
 	{}
 };
 
