@@ -54,6 +54,7 @@ struct queue {
 	int held;		/* counts while the message is masked */
 	struct kiln_virtio_msi msi;	/* written with @routing, too */
 	bool bound;		/* @irq is the VM's */
+	uint64_t doorbell;	/* where @kick is, if anywhere */
 };
 
 /* vhost-net knows one pair of queues to a descriptor. */
@@ -329,7 +330,23 @@ static int set_doorbell(struct vhost *card, const struct kiln_virtio_doorbell *b
 	ioeventfd.fd = card->queues[bell->index].kick;
 	if (bell->flags & KILN_VIRTIO_DOORBELL_DEASSIGN)
 		ioeventfd.flags = KVM_IOEVENTFD_FLAG_DEASSIGN;
-	return vm_ioctl(card->vm_fd, KVM_IOEVENTFD, &ioeventfd);
+	if (vm_ioctl(card->vm_fd, KVM_IOEVENTFD, &ioeventfd))
+		return -1;
+	card->queues[bell->index].doorbell = ioeventfd.flags ? 0 : bell->addr;
+	return 0;
+}
+
+/* A reset takes it away, as that of a device of kiln's does: the next driver's queues may be others. */
+static void drop_doorbell(struct vhost *card, unsigned int index)
+{
+	struct kvm_ioeventfd ioeventfd = {
+		.addr = card->queues[index].doorbell, .fd = card->queues[index].kick,
+		.flags = KVM_IOEVENTFD_FLAG_DEASSIGN,
+	};
+
+	if (card->queues[index].doorbell)
+		vm_ioctl(card->vm_fd, KVM_IOEVENTFD, &ioeventfd);
+	card->queues[index].doorbell = 0;
 }
 
 /* ---- the status ---- */
@@ -423,6 +440,7 @@ static int reset(struct vhost *card)
 	if (set_active(card, 1))
 		ret = -1;
 	for (unsigned int i = 0; i < card->nr_queues; i++) {
+		drop_doorbell(card, i);
 		bind_irq(card, i, false);
 		card->queues[i].enabled = false;
 		none.index = i;
