@@ -885,6 +885,37 @@ TEST_F(block, zeroes_that_are_written_count_as_bytes_and_others_do_not)
 		EXPECT_EQ(VIRTIO_BLK_S_OK, *at(self->vm, STATUS + i));
 }
 
+static uint64_t allocated(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) ? 0 : st.st_blocks * 512ULL;
+}
+
+#define MANY	(256ULL << 20)
+
+/* Zeroes that are written page by page: a reset does not wait for the last. */
+TEST_F(block, a_reset_ends_zeroes_that_are_written)
+{
+	struct range all = { .n = MANY / 512 };
+
+	if (variant->disk)
+		SKIP(return, "a disk has a quicker way to zeroes");
+	ASSERT_EQ(0, ftruncate(self->file, MANY));
+	self->back.sectors = MANY / 512;
+	ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_BLOCK, &self->back);
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	put_range(&self->v, 0, VIRTIO_BLK_T_WRITE_ZEROES, all);
+	virtio_kick(&self->v, 0);
+	for (int ms = 0; ms < 10000 && !allocated(self->file); ms++)
+		usleep(1000);
+	EXPECT_LT(0, allocated(self->file));
+	EXPECT_EQ(NULL, resets(&self->v));
+	EXPECT_GT(MANY, allocated(self->file));
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, 0, DATA, 4096));
+}
+
 /* ---- without variants ---- */
 
 static void must_be(int expected, int what)

@@ -38,6 +38,14 @@
 /* Requests of a queue that wait at the same time, each in a thread. */
 #define WAITING_MAX	16
 
+/*
+ * Of all queues there are: beyond that each has one that waits, as the threads
+ * that wait are the host's, whoever made the disk.
+ */
+#define WAITING_ALL_MAX	2048
+
+static atomic_t waiting_all = ATOMIC_INIT(0);
+
 /**
  * struct request - a request in flight
  * @node: in queue->done
@@ -296,7 +304,7 @@ static long zeroes(struct request *req)
 
 	r = kiln_block_zeroes(dev, req->pos, req->len, req->unmap);
 	if (r == -EOPNOTSUPP)
-		return kiln_block_write_zeroes(dev, req->pos, req->len);
+		return kiln_block_write_zeroes(req->queue, req->pos, req->len);
 	refund(req);
 	return r;
 }
@@ -357,11 +365,13 @@ static void start_waiting(struct request *req)
 {
 	struct pool *pool = req->queue->priv;
 
-	if (pool->nr_waiting == waiting_max(req)) {
+	if (pool->nr_waiting == waiting_max(req) ||
+	    (pool->nr_waiting && atomic_read(&waiting_all) >= WAITING_ALL_MAX)) {
 		list_add_tail(&req->list, &pool->backlog);
 		return;
 	}
 	pool->nr_waiting++;
+	atomic_inc(&waiting_all);
 	req->waits = true;
 	INIT_WORK(&req->work, wait_work);
 	queue_work(block_of(req)->waiting, &req->work);
@@ -374,6 +384,7 @@ static void stopped_waiting(struct request *req)
 
 	req->waits = false;
 	pool->nr_waiting--;
+	atomic_dec(&waiting_all);
 	next = list_first_entry_or_null(&pool->backlog, struct request, list);
 	if (!next)
 		return;

@@ -79,7 +79,7 @@ int kiln_block_discard(struct kiln_virtio *dev, u64 pos, u64 len);
 /* The quick way, which writes none: -EOPNOTSUPP where the file has no such way. */
 int kiln_block_zeroes(struct kiln_virtio *dev, u64 pos, u64 len, bool unmap);
 
-/* The slow way. */
-int kiln_block_write_zeroes(struct kiln_virtio *dev, u64 pos, u64 len);
+/* The slow way; ends early where the queue is stopped. */
+int kiln_block_write_zeroes(struct kiln_queue *queue, u64 pos, u64 len);
 
 #endif /* KILN_VIRTIO_BLOCK_H */

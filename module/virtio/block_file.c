@@ -376,7 +376,9 @@ int kiln_block_discard(struct kiln_virtio *dev, u64 pos, u64 len)
 	return sync_unless_writeback(dev, r);
 }
 
-static int write_zeroes(struct file *file, u64 pos, u64 len)
+/* A queue that is stopped does not wait for all of it: nobody looks any more. */
+static int write_zeroes(const struct kiln_queue *queue, struct file *file,
+			u64 pos, u64 len)
 {
 	struct bio_vec page = { .bv_page = ZERO_PAGE(0) };
 	struct iov_iter from;
@@ -387,6 +389,8 @@ static int write_zeroes(struct file *file, u64 pos, u64 len)
 	iocb.ki_flags &= ~IOCB_APPEND;
 	iocb.ki_pos = pos;
 	while (len) {
+		if (!READ_ONCE(queue->running))
+			return -ECANCELED;
 		page.bv_len = min_t(u64, len, PAGE_SIZE);
 		iov_iter_bvec(&from, ITER_SOURCE, &page, 1, page.bv_len);
 		n = kiln_iocb_write(file, &iocb, &from);
@@ -408,9 +412,10 @@ int kiln_block_zeroes(struct kiln_virtio *dev, u64 pos, u64 len, bool unmap)
 	return sync_unless_writeback(dev, r);
 }
 
-int kiln_block_write_zeroes(struct kiln_virtio *dev, u64 pos, u64 len)
+int kiln_block_write_zeroes(struct kiln_queue *queue, u64 pos, u64 len)
 {
-	const struct block *block = dev->priv;
+	const struct block *block = queue->dev->priv;
+	int r = write_zeroes(queue, block->file, pos, len);
 
-	return sync_unless_writeback(dev, write_zeroes(block->file, pos, len));
+	return sync_unless_writeback(queue->dev, r);
 }
