@@ -153,7 +153,10 @@ static void start(struct command *c, const char *log)
 	_exit(127);
 }
 
-/* In instructions, as the machine's clock differs: more than the slowest guest takes, and than one takes to any event. */
+/*
+ * In instructions, as the machine's clock differs: more than Linux takes as a guest, and than it takes to any event. Others
+ * come to their end.
+ */
 #define RUN_LIMIT	4000000000
 #define SILENCE_LIMIT	250000000
 
@@ -182,12 +185,14 @@ static uint64_t kvm_events(void)
 }
 
 /* The launcher's exit status; -1 if it had to be killed. */
-static int wait_for_end(pid_t pid)
+static int wait_for_end(pid_t pid, bool linux_guest)
 {
 	struct pollfd end = { .fd = syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
 	uint64_t begin = host_tsc(), last = begin, events = 0;
 	int status;
 
+	if (!linux_guest)
+		poll(&end, 1, -1);
 	while (!poll(&end, 1, 100) && host_tsc() - begin < RUN_LIMIT && host_tsc() - last < SILENCE_LIMIT) {
 		uint64_t now = device_is_kiln() ? host_tsc() : kvm_events();
 
@@ -224,7 +229,7 @@ static bool run(const struct group *g, unsigned int way)
 	if (!pid)
 		start(&c, said);
 	if (pid > 0)
-		status = wait_for_end(pid);
+		status = wait_for_end(pid, g->streams);
 	if (peer > 0) {
 		kill(peer, SIGKILL);
 		waitpid(peer, NULL, 0);
