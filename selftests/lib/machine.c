@@ -89,6 +89,34 @@ long used_kib(void)
 	return meminfo("MemTotal") - meminfo("MemFree") - percpu_free_kib();
 }
 
+struct in_use in_use(void)
+{
+	return (struct in_use){ used_kib(), meminfo("SUnreclaim") };
+}
+
+/*
+ * KASAN keeps what is freed of the slab for a while. A kernel that has it has kmemleak, which is asked for that part when the
+ * machine ends (lab/vm).
+ */
+long left_kib(const struct in_use *before, long enough)
+{
+	bool slab_is_kept = !access("/sys/kernel/debug/kmemleak", F_OK);
+	struct in_use now;
+	long used, slab, left;
+
+	for (int i = 0; i < 20; i++) {
+		now = in_use();
+		used = now.used - before->used;
+		slab = now.slab - before->slab;
+		left = slab_is_kept ? used - slab : used > slab ? used : slab;
+		if (left <= enough)
+			break;
+	}
+	printf("# used: %ld KiB before, %ld after; slab: %ld before, %ld after\n", before->used, now.used, before->slab, now.slab);
+	fflush(stdout);		/* the child that runs a test ends without */
+	return left;
+}
+
 static const char *module_file(void)
 {
 	const char *file = getenv("KILN_MODULE");

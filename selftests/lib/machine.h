@@ -20,6 +20,16 @@ bool pin_to_cpu(unsigned int nth);
 long meminfo(const char *name);		/* a line of /proc/meminfo, in KiB */
 long used_kib(void);			/* what is in use once caches are dropped and what was freed late is free */
 
+/* To tell what is left of something, and which part of it is the slab's. */
+struct in_use {
+	long used, slab;
+};
+
+struct in_use in_use(void);
+
+/* KiB that are left since then. What is freed late takes its time on a busy machine: more than @enough is looked at again. */
+long left_kib(const struct in_use *before, long enough);
+
 /*
  * The module's file to load again is KILN_MODULE, or /lab/kiln.ko, with the parameters in the file of the same name that
  * ends in .args. Calls return 0 or -errno.
