@@ -26,7 +26,7 @@ check_debian_image() {
 }
 
 # What a kernel that is not the disk's has as modules: for all our devices, and what the system would look for on the disk.
-DEBIAN_MODULES="virtio_net virtio_console virtio_balloon af_packet autofs4"
+DEBIAN_MODULES="virtio_net virtio_console virtio_balloon af_packet autofs4 button evdev"
 
 # debian_kernel DIRECTORY NAME: the options of lab/vm for the guest's kernel, one a line: that of the disk, or the one of
 # this name.
