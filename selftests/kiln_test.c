@@ -4,6 +4,7 @@
  * its counters. On another device every test skips.
  */
 #define _GNU_SOURCE
+#include <linux/mman.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -131,7 +132,7 @@ TEST_F(kiln, exits_are_counted_by_cause)
 /* What the CPU switches with the guest; MTRRcap is nobody's. */
 static __guest void accesses_msrs(void)
 {
-	static const uint32_t own[] __guest_data = { 0x174, 0x175, 0x176, 0xc0000100, 0xc0000101, 0xc0000102 };
+	static uint32_t own[] __guest_data = { 0x174, 0x175, 0x176, 0xc0000100, 0xc0000101, 0xc0000102 };
 
 	for (unsigned int i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
 		wrmsr(own[i], 0x1000 * i);
@@ -206,6 +207,156 @@ static bool cpuinfo_has(const char *begins, const char *word)
 	if (f)
 		fclose(f);
 	return at;
+}
+
+#define GIGANTIC_GPA	0x40000000UL
+#define GIGANTIC_SIZE	(1UL << 30)
+#define SPLIT_AT	0x20005000UL
+#define PLACES		7
+
+static uint64_t places[PLACES] __guest_data = {
+	0, 0x1008, 0x1ffff8, 0x200000, SPLIT_AT - 8, SPLIT_AT + 8, GIGANTIC_SIZE - 8
+};
+static uint64_t seen[PLACES] __guest_data, summand __guest_data = 0;
+
+static __guest void reads_places_and_adds(void)
+{
+	for (;;) {
+		for (int i = 0; i < PLACES; i++) {
+			volatile uint64_t *p = (volatile uint64_t *)(GIGANTIC_GPA + places[i]);
+
+			seen[i] = *p;
+			if (summand)
+				*p += summand;
+		}
+		guest_sync(1);
+	}
+}
+
+FIXTURE(gigantic) {
+	struct vcpu *vcpu;
+	uint64_t *mem;
+	struct counters c;
+};
+
+FIXTURE_SETUP(gigantic)
+{
+	if (!device_is_kiln())
+		SKIP(_exit(255), "%s is not kiln: it has no calls of uapi/kiln.h", device_path());
+	if (host_cpu_is_intel() ? !cpuinfo_has("vmx flags", "ept_1gb") : !cpuinfo_has("flags", "pdpe1gb"))
+		SKIP(_exit(255), "this CPU maps no 1 GiB at once for a guest");
+	self->mem = mmap(NULL, GIGANTIC_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_HUGE_1GB, -1, 0);
+	if (self->mem == MAP_FAILED)
+		SKIP(_exit(255), "no huge page of 1 GiB is free: boot with hugepagesz=1G hugepages=1");
+	self->vcpu = vm_create_one(0, reads_places_and_adds);
+	self->c.head.nr = MAX_COUNTERS;
+}
+
+FIXTURE_TEARDOWN(gigantic)
+{
+	vm_destroy(self->vcpu->vm);
+}
+
+static int gigantic_slot(struct vm *vm, uint32_t slot, uint32_t flags, uint64_t *mem, uint64_t from, uint64_t to)
+{
+	return vm_set_slot(vm, slot, flags, GIGANTIC_GPA + from, to - from, mem + from / sizeof(*mem));
+}
+
+/* The guest sees what the host wrote, and the host what the guest made of it. */
+static void visit(struct __test_metadata *_metadata, struct vcpu *vcpu, uint64_t *mem, uint64_t add)
+{
+	static uint64_t value = 0x1000;
+
+	for (int i = 0; i < PLACES; i++)
+		mem[places[i] / sizeof(*mem)] = value + i;
+	GUEST(vcpu->vm, summand) = add;
+	ASSERT_OUTCOME("sync 1", vcpu);
+	for (int i = 0; i < PLACES; i++) {
+		EXPECT_EQ(value + i, GUEST(vcpu->vm, seen)[i]);
+		EXPECT_EQ(value + i + add, mem[places[i] / sizeof(*mem)]);
+	}
+	value += 0x1000;
+}
+
+TEST_F(gigantic, a_page_of_1g_is_one_mapping)
+{
+	ASSERT_EQ(0, gigantic_slot(self->vcpu->vm, 1, 0, self->mem, 0, GIGANTIC_SIZE));
+	visit(_metadata, self->vcpu, self->mem, 5);
+	visit(_metadata, self->vcpu, self->mem, 7);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(1, counter(&self->c, "mapped_1g"));
+	EXPECT_EQ(0, counter(&self->c, "mapped_2m"));
+	/* The host takes it back, and the guest has to do with another. */
+	ASSERT_EQ(0, madvise(self->mem, GIGANTIC_SIZE, MADV_DONTNEED));
+	GUEST(self->vcpu->vm, summand) = 0;
+	ASSERT_OUTCOME("sync 1", self->vcpu);
+	for (int i = 0; i < PLACES; i++)
+		EXPECT_EQ(0, GUEST(self->vcpu->vm, seen)[i]);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(2, counter(&self->c, "mapped_1g"));
+}
+
+TEST_F(gigantic, slots_that_end_inside_a_page_of_1g_have_smaller_mappings)
+{
+	struct vm *vm = self->vcpu->vm;
+
+	ASSERT_EQ(0, gigantic_slot(vm, 1, 0, self->mem, 0, SPLIT_AT));
+	ASSERT_EQ(0, gigantic_slot(vm, 2, 0, self->mem, SPLIT_AT, GIGANTIC_SIZE));
+	visit(_metadata, self->vcpu, self->mem, 5);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(0, counter(&self->c, "mapped_1g"));
+	/* The first two and the last 2 MiB; between them, where the slots meet, pages of 4K. */
+	EXPECT_EQ(3, counter(&self->c, "mapped_2m"));
+	ASSERT_EQ(0, gigantic_slot(vm, 2, 0, self->mem, 0, 0));
+	ASSERT_EQ(0, gigantic_slot(vm, 1, 0, self->mem, 0, 0));
+	ASSERT_EQ(0, gigantic_slot(vm, 1, 0, self->mem, 0, GIGANTIC_SIZE));
+	visit(_metadata, self->vcpu, self->mem, 7);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(1, counter(&self->c, "mapped_1g"));
+	EXPECT_EQ(3, counter(&self->c, "mapped_2m"));
+}
+
+static bool is_dirty(const uint64_t *log, uint64_t offset)
+{
+	return log[offset >> 18] >> (offset >> 12 & 63) & 1;
+}
+
+TEST_F(gigantic, a_page_of_1g_is_split_when_its_writes_are_logged)
+{
+	static uint64_t bits[GIGANTIC_SIZE >> 18];
+	struct kvm_dirty_log log = { .slot = 1, .dirty_bitmap = bits };
+	struct vm *vm = self->vcpu->vm;
+	uint64_t faults;
+	long dirty = 0;
+
+	ASSERT_EQ(0, gigantic_slot(vm, 1, 0, self->mem, 0, GIGANTIC_SIZE));
+	visit(_metadata, self->vcpu, self->mem, 5);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	ASSERT_EQ(1, counter(&self->c, "mapped_1g"));
+	faults = counter(&self->c, "fault");
+	ASSERT_EQ(0, gigantic_slot(vm, 1, KVM_MEM_LOG_DIRTY_PAGES, self->mem, 0, GIGANTIC_SIZE));
+	/* All of it can still be read. */
+	visit(_metadata, self->vcpu, self->mem, 0);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(faults, counter(&self->c, "fault"));
+	ASSERT_IOCTL(0, vm->fd, KVM_GET_DIRTY_LOG, &log);
+	for (int i = 0; i < PLACES; i++)
+		EXPECT_FALSE(is_dirty(bits, places[i]));
+	visit(_metadata, self->vcpu, self->mem, 7);
+	ASSERT_IOCTL(0, vm->fd, KVM_GET_DIRTY_LOG, &log);
+	for (int i = 0; i < PLACES; i++)
+		EXPECT_TRUE(is_dirty(bits, places[i]));
+	for (unsigned int i = 0; i < ARRAY_SIZE(bits); i++)
+		dirty += __builtin_popcountll(bits[i]);
+	EXPECT_EQ(PLACES, dirty);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(1, counter(&self->c, "mapped_1g"));
+	/* Without a log it is whole again. */
+	ASSERT_EQ(0, gigantic_slot(vm, 1, 0, self->mem, 0, GIGANTIC_SIZE));
+	visit(_metadata, self->vcpu, self->mem, 9);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(2, counter(&self->c, "mapped_1g"));
 }
 
 static __guest void pauses_for_long(void)

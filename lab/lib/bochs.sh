@@ -69,7 +69,8 @@ bochs_boot_image() {
 	printf 'DNEK'
 }
 
-# bochs_prepare KERNEL_DIR INITRD CMDLINE: writes what the machine is started with into $RUN.
+# bochs_prepare KERNEL_DIR INITRD CMDLINE: writes what the machine is started with into $RUN. Of its memory Bochs holds 2 GiB
+# at most; what is touched beyond that goes to a file and back.
 bochs_prepare() {
 	local logged=ignore clock=none magic=0 ips=${KILN_BOCHS_IPS:-25000000}
 	[ -z "${KILN_BOCHS_RC:-}" ] || magic=1
@@ -84,7 +85,7 @@ bochs_prepare() {
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin
 		optromimage1: file=$(bochs_rom), address=0xd0000
 		optramimage1: file=$RUN/boot.img, address=0x800000
-		memory: guest=$MEMORY, host=$MEMORY
+		memory: guest=$MEMORY, host=$((MEMORY < 2048 ? MEMORY : 2048))
 		cpu: model=${CPU_MODEL:-corei7_haswell_4770}, count=1:$CPUS:1, quantum=32, ips=$ips, reset_on_triple_fault=0, ignore_bad_msrs=1
 		clock: sync=$clock
 		com1: enabled=1, mode=file, dev=$RUN/serial
