@@ -129,6 +129,50 @@ TEST_F(kiln, exits_are_counted_by_cause)
 	EXPECT_EQ(0, counter(&self->c, "hlt"));
 }
 
+#define DEVICE	0xd0000000UL
+
+/* Twice in one page, and in another of the same hole between slots. */
+static __guest void writes_to_a_device(void)
+{
+	for (;;) {
+		*(volatile uint32_t *)DEVICE = 1;
+		*(volatile uint32_t *)(DEVICE + 8) = 2;
+		*(volatile uint32_t *)(DEVICE + 0x5000) = 3;
+	}
+}
+
+TEST_F(kiln, device_addresses_fault_once_and_are_marked_from_then_on)
+{
+	uint64_t faults;
+	uint32_t r[4];
+
+	cpuid(0x80000008, 0, r);
+	if (!host_cpu_is_intel() && (r[0] & 0xff) >= 52)
+		SKIP(return, "this CPU has all address bits: none is left to mark a device with");
+	vcpu_long_mode(self->vcpu, writes_to_a_device);
+	ASSERT_EXIT(MMIO, self->vcpu);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(1, counter(&self->c, "mmio"));
+	EXPECT_EQ(1, counter(&self->c, "fault_mmio"));
+	faults = counter(&self->c, "fault");
+	for (int i = 0; i < 5; i++)
+		ASSERT_EXIT(MMIO, self->vcpu);
+	ASSERT_IOCTL(0, self->vcpu->fd, KILN_GET_COUNTERS, &self->c);
+	EXPECT_EQ(6, counter(&self->c, "mmio"));
+	EXPECT_EQ(1, counter(&self->c, "fault_mmio"));
+	EXPECT_EQ(faults, counter(&self->c, "fault"));
+
+	/* Memory there takes the mark away, and its end brings a new one. */
+	vm_map(self->vcpu->vm, 1, DEVICE, 0x1000);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EXIT(MMIO, self->vcpu);
+		EXPECT_EQ(DEVICE + 0x5000, self->vcpu->run->mmio.phys_addr);
+	}
+	ASSERT_EQ(0, vm_set_slot(self->vcpu->vm, 1, 0, DEVICE, 0, NULL));
+	ASSERT_EXIT(MMIO, self->vcpu);
+	EXPECT_EQ(DEVICE, self->vcpu->run->mmio.phys_addr);
+}
+
 /* What the CPU switches with the guest; MTRRcap is nobody's. */
 static __guest void accesses_msrs(void)
 {
