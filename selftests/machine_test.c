@@ -124,7 +124,9 @@ static bool kvm_holds_while_loaded(void)
 TEST(vmx_that_another_holds_is_busy_and_its_owner_is_named)
 {
 	static char log[1 << 20];
+	char *sentence, *line, expected[32];
 	int kvm, theirs, fd;
+	unsigned int cpu;
 	ssize_t n;
 
 	if (!device_is_kiln())
@@ -153,7 +155,17 @@ TEST(vmx_that_another_holds_is_busy_and_its_owner_is_named)
 	n = syscall(SYS_syslog, 3, log, sizeof(log) - 1);
 	ASSERT_LT(0, n);
 	log[n] = '\0';
-	EXPECT_NE(NULL, strstr(log, " is in use by another hypervisor, likely KVM"));
+	/* One line: the CPU that it was found on, then the sentence. */
+	sentence = strstr(log, " is in use by another hypervisor, likely KVM");
+	ASSERT_NE(NULL, sentence);
+	*sentence = '\0';
+	line = strrchr(log, '\n');
+	line = strstr(line ? line : log, "CPU ");
+	ASSERT_NE(NULL, line);
+	ASSERT_EQ(1, sscanf(line, "CPU %u", &cpu));
+	EXPECT_LT(cpu, (unsigned int)sysconf(_SC_NPROCESSORS_CONF));
+	snprintf(expected, sizeof(expected), "CPU %u: %s", cpu, host_cpu_is_intel() ? "VMX" : "SVM");
+	EXPECT_STREQ(expected, line);
 	system("rmmod kvm_intel 2>/dev/null; rmmod kvm_amd 2>/dev/null; rmmod kvm");
 }
 
