@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "calls.h"
 #include "guest.h"
 #include "vm.h"
 
@@ -133,24 +134,6 @@ TEST_F(truth, a_bad_pointer_is_never_a_success)
 	}
 }
 
-/* All that kiln has of KVM's type. */
-static const unsigned long device_calls[] = {
-	KVM_GET_API_VERSION, KVM_CREATE_VM, KVM_CHECK_EXTENSION, KVM_GET_VCPU_MMAP_SIZE, KVM_GET_SUPPORTED_CPUID,
-	KVM_GET_MSR_INDEX_LIST, 0
-};
-static const unsigned long vm_calls[] = {
-	KVM_CREATE_VCPU, KVM_SET_USER_MEMORY_REGION, KVM_GET_DIRTY_LOG, KVM_CLEAR_DIRTY_LOG, KVM_ENABLE_CAP,
-	KVM_SET_TSS_ADDR, KVM_SET_IDENTITY_MAP_ADDR, KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2, KVM_IRQ_LINE,
-	KVM_IRQ_LINE_STATUS, KVM_SET_GSI_ROUTING, KVM_SIGNAL_MSI, KVM_IRQFD, KVM_IOEVENTFD, KVM_GET_CLOCK,
-	KVM_SET_CLOCK, KVM_CHECK_EXTENSION, 0
-};
-static const unsigned long vcpu_calls[] = {
-	KVM_RUN, KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_FPU, KVM_SET_FPU, KVM_GET_XSAVE,
-	KVM_SET_XSAVE, KVM_GET_XCRS, KVM_SET_XCRS, KVM_GET_MSRS, KVM_SET_MSRS, KVM_GET_LAPIC, KVM_SET_LAPIC,
-	KVM_GET_MP_STATE, KVM_SET_MP_STATE, KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, KVM_GET_CPUID2, KVM_SET_CPUID2,
-	KVM_GET_TSC_KHZ, KVM_SET_TSC_KHZ, KVM_KVMCLOCK_CTRL, KVM_NMI, KVM_SET_SIGNAL_MASK, 0
-};
-
 static bool listed(const unsigned long *calls, unsigned long nr)
 {
 	while (*calls && *calls != nr)
@@ -189,9 +172,9 @@ TEST_F(truth, no_other_number_direction_or_size_is_there)
 {
 	if (!device_is_kiln())
 		SKIP(return, "%s is not kiln: it has other calls", device_path());
-	sweep(_metadata, self->vm->dev, device_calls, self->argument);
-	sweep(_metadata, self->vm->fd, vm_calls, self->argument);
-	sweep(_metadata, self->vcpu->fd, vcpu_calls, self->argument);
+	sweep(_metadata, self->vm->dev, kvm_device_calls, self->argument);
+	sweep(_metadata, self->vm->fd, kvm_vm_calls, self->argument);
+	sweep(_metadata, self->vcpu->fd, kvm_vcpu_calls, self->argument);
 }
 
 TEST_F(truth, other_architectures_ioctls_are_not_there)
