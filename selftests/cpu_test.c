@@ -4,6 +4,8 @@
  * XSETBV, WBINVD, PAUSE, RDTSC. The rules are the manual's, so they hold on Intel and AMD alike.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -569,6 +571,96 @@ RULE_NOT_TCG(a_refused_xsetbv_changes_nothing, "does not intercept XSETBV, so th
 	asm volatile("xgetbv" : "=a"(lo) : "c"(0) : "rdx");
 	guest_expect(3, lo);
 )
+
+/* ---- XSAVES ---- */
+
+#define MSR_XSS		0xda0
+#define XSAVE_AREA	0x400000UL
+#define NO_XSAVES	"the guest's CPUID has no 0xd.1 EAX bit 3 (XSAVES)"
+
+static bool device_has_xsaves(void)
+{
+	int fd = device_open();
+	struct kvm_cpuid2 *cpuids = supported_cpuid(fd);
+	struct kvm_cpuid_entry2 *e = cpuid_find(cpuids, 0xd, 1);
+	bool has = e && e->eax >> 3 & 1;
+
+	free(cpuids);
+	close(fd);
+	return has;
+}
+
+RULE_WHERE(xss_takes_what_cpuid_offers_and_refuses_the_rest, device_has_xsaves(), NO_XSAVES,
+	uint32_t r[4];
+	uint64_t v;
+	guest_expect(NO_TRAP, catch_rdmsr(MSR_XSS, &v));
+	guest_expect(0, v);
+	guest_expect(NO_TRAP, catch_wrmsr(MSR_XSS, 0));
+	cpuid(0xd, 1, r);
+	for (int i = 0; i < 64; i++)
+		if (i >= 32 || !(r[2] >> i & 1))
+			guest_expect(GP_VECTOR, catch_wrmsr(MSR_XSS, 1UL << i));
+	guest_expect(0, rdmsr(MSR_XSS));
+)
+
+RULE_WHERE(xsaves_and_xrstors_keep_registers, device_has_xsaves(), NO_XSAVES,
+	volatile uint64_t *area = (volatile uint64_t *)XSAVE_AREA;
+	uint64_t v = 0x123456789abcdef0;
+	write_cr4(read_cr4() | CR4_OSXSAVE);
+	guest_expect(NO_TRAP, CATCH_XSETBV(0, 3UL));
+	guest_expect(NO_TRAP, catch_wrmsr(MSR_XSS, 0));
+	asm volatile("movq %0, %%xmm0" : : "r"(v));
+	guest_expect(NO_TRAP, guest_catch("xsaves (%%rdi)", , "D"(area), "a"(3UL), "d"(0UL)));
+	guest_expect(v, area[160 / 8]);				/* XMM0 */
+	guest_expect(2, area[512 / 8] & 2);			/* XSTATE_BV: SSE */
+	guest_expect(1UL << 63 | 3, area[520 / 8]);		/* XCOMP_BV: compacted */
+	asm volatile("pxor %xmm0, %xmm0");
+	guest_expect(NO_TRAP, guest_catch("xrstors (%%rdi)", , "D"(area), "a"(3UL), "d"(0UL)));
+	asm volatile("movq %%xmm0, %0" : "=r"(v));
+	guest_expect(0x123456789abcdef0, v);
+	area[520 / 8] = 0;					/* of XSAVE's form */
+	guest_expect(GP_VECTOR, guest_catch("xrstors (%%rdi)", , "D"(area), "a"(3UL), "d"(0UL)));
+)
+
+static __guest void tries_each_bit_of_xss(void)
+{
+	for (int i = 0; i < 64; i++)
+		catch_wrmsr(MSR_XSS, 1UL << i);
+	guest_done();
+}
+
+/* IA32_XSS of the CPU this thread is on. */
+static bool host_xss(uint64_t *value)
+{
+	int fd = open("/dev/cpu/0/msr", O_RDONLY | O_CLOEXEC);
+	bool read = pread(fd, value, sizeof(*value), MSR_XSS) == sizeof(*value);
+
+	close(fd);
+	return read;
+}
+
+TEST(the_hosts_xss_stays_as_it_is)
+{
+	uint64_t before, after = ~0UL;
+	cpu_set_t cpu0;
+	uint32_t r[4];
+
+	if (!device_has_xsaves())
+		SKIP(return, NO_XSAVES);
+	cpuid(0xd, 1, r);
+	if (!r[2] && !r[3])
+		SKIP(return, "this CPU has no bit of IA32_XSS that anybody could change");
+	CPU_ZERO(&cpu0);
+	CPU_SET(0, &cpu0);
+	if (sched_setaffinity(0, sizeof(cpu0), &cpu0))
+		SKIP(return, "this process may not use CPU 0, whose register is read");
+	if (access("/dev/cpu/0/msr", R_OK) && system("modprobe msr 2>/dev/null"))
+		SKIP(return, "no /dev/cpu/0/msr: load the module msr, and be root");
+	ASSERT_TRUE(host_xss(&before));
+	ASSERT_DONE(vm_create_one(VM_IRQCHIP, tries_each_bit_of_xss));
+	ASSERT_TRUE(host_xss(&after));
+	EXPECT_EQ(before, after);
+}
 
 /* ---- The rest ---- */
 

@@ -30,7 +30,9 @@ GIGANTIC='^ok [0-9]* gigantic.a_page_of_1g_is_one_mapping$
 declare -A SPECIAL=(
 	[mitigations/intel]='meltdown:Mitigation: PTI'
 	[mitigations/amd]='retbleed:Mitigation\|spectre_v2:Mitigation'
-	[bochs/intel]='flags: tsc_scaling '
+	[bochs/intel]='flags: tsc_scaling $
+^ok [0-9]* global.xss_takes_what_cpuid_offers_and_refuses_the_rest$
+^ok [0-9]* global.xsaves_and_xrstors_keep_registers$'
 	[errata/intel]="kiln: this CPU's VMX-preemption timer has an erratum"
 	[verify/amd]='svm_verify: Y'
 	[kills/amd]='kills: 200'
