@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -687,6 +688,31 @@ TEST_F(net, buffers_against_the_rules_break_the_device)
 		ASSERT_EQ(0, virtio_status(&self->v, 0));
 		ASSERT_IOCTL(0, self->v.fd, KILN_VIRTIO_SET_NET, &self->args);
 	}
+}
+
+/* ---- memory ---- */
+
+#define ROOM_GPA	0x40000000UL
+#define PAGE		4096UL
+
+/* The header has its place, and some of the packet; the rest is told of no less than they are. */
+TEST_F(net, a_buffer_whose_memory_goes_breaks)
+{
+	uint8_t *room = vm_map(self->vm, 1, ROOM_GPA, 2 * PAGE);
+	struct ring_piece p = { ROOM_GPA + PAGE - 500, 2048, true };
+	uint64_t before = drops(self->vm);
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	munmap(room + PAGE, PAGE);
+	ring_add(&self->v.ring[RX], &p, 1);
+	virtio_kick(&self->v, RX);
+	make_frame(self->frame, guest_mac, 1000, 3);
+	wire_send(&self->wire, NULL, self->frame, 1000);
+	ASSERT_TRUE(broken_soon(&self->v));
+	EXPECT_STREQ("a receive buffer cannot be written", virtio_broken(&self->v));
+	EXPECT_FALSE(ring_has_used(&self->v.ring[RX]));
+	EXPECT_EQ(before + 1, drops(self->vm));
+	munmap(room, PAGE);
 }
 
 TEST_HARNESS_MAIN

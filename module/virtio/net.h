@@ -126,7 +126,7 @@ void kiln_tap_skip(struct net_tap *tap);
 
 /*
  * Receive what kiln_tap_next() said, which is gone then. Returns the bytes
- * written or an errno.
+ * written or an errno: -EFAULT: not all of @pieces could be.
  */
 int kiln_tap_receive(struct net_tap *tap, const struct iovec *pieces, u32 nr,
 		     size_t len);

@@ -285,11 +285,16 @@ int kiln_tap_receive(struct net_tap *tap, const struct iovec *pieces, u32 nr,
 		     size_t len)
 {
 	struct msghdr msg = { .msg_control = tap->batch[tap->first++] };
+	int r;
 
 	lockdep_assert_held(&tap->lock);
 	iov_iter_init(&msg.msg_iter, ITER_DEST, pieces, nr, len);
-	return tap->sock->ops->recvmsg(tap->sock, &msg, len,
-				       MSG_DONTWAIT | MSG_TRUNC);
+	r = tap->sock->ops->recvmsg(tap->sock, &msg, len,
+				    MSG_DONTWAIT | MSG_TRUNC);
+	/* tun says so of the header only. */
+	if (unlikely(r == len && iov_iter_count(&msg.msg_iter)))
+		return -EFAULT;
+	return r;
 }
 
 static bool writable(struct net_tap *tap)
