@@ -3,8 +3,10 @@
  * The calls of virtio.h.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -87,7 +89,7 @@ uint8_t virtio_get_status(struct virtio *v)
 	return status;
 }
 
-int virtio_start(struct virtio *v, uint64_t features)
+void virtio_set_up(struct virtio *v, uint64_t features)
 {
 	v->features = features;
 	must(xioctl(v->fd, VHOST_SET_FEATURES, &features), "VHOST_SET_FEATURES");
@@ -99,6 +101,11 @@ int virtio_start(struct virtio *v, uint64_t features)
 		must(virtio_set_ring(v, i), "ring");
 		must(virtio_enable(v, i, 1), "VHOST_VDPA_SET_VRING_ENABLE");
 	}
+}
+
+int virtio_start(struct virtio *v, uint64_t features)
+{
+	virtio_set_up(v, features);
 	return virtio_status(v, RUNNING);
 }
 
@@ -155,4 +162,37 @@ const char *virtio_broken(struct virtio *v)
 	if (xioctl(v->fd, KILN_VIRTIO_GET_BROKEN, &b))
 		return "";
 	return b.cause;
+}
+
+static bool is_named(const char *pid, const char *name)
+{
+	char path[300], comm[64] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+	f = fopen(path, "r");
+	if (!f)
+		return false;
+	if (!fgets(comm, sizeof(comm), f))
+		comm[0] = 0;
+	fclose(f);
+	comm[strcspn(comm, "\n")] = 0;
+	return !strcmp(comm, name);
+}
+
+pid_t virtio_thread(const char *name, unsigned int i)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	char thread[64];
+	pid_t pid = 0;
+
+	if (!proc)
+		die("/proc: %s", strerror(errno));
+	snprintf(thread, sizeof(thread), "kiln-%d-%s%u", getpid(), name, i);
+	while (!pid && (entry = readdir(proc)))
+		if (atoi(entry->d_name) && is_named(entry->d_name, thread))
+			pid = atoi(entry->d_name);
+	closedir(proc);
+	return pid;
 }

@@ -11,6 +11,7 @@
 #include <linux/vhost.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
+#include <sys/types.h>
 
 #include "kiln.h"
 
@@ -49,7 +50,8 @@ int virtio_fd(struct vm *vm, uint32_t type, uint32_t n);
 struct virtio virtio_create(struct vm *vm, uint32_t type, unsigned int n);
 void virtio_destroy(struct virtio *v);
 
-/* Features, rings, DRIVER_OK: 0 or -errno of the last. */
+/* Features and rings; the same and DRIVER_OK: 0 or -errno of that. */
+void virtio_set_up(struct virtio *v, uint64_t features);
 int virtio_start(struct virtio *v, uint64_t features);
 
 int virtio_status(struct virtio *v, uint8_t status);
@@ -68,5 +70,11 @@ uint32_t virtio_finish(struct virtio *v, unsigned int i, uint32_t *id);
 
 /* Why it is broken, or "" if it is not. */
 const char *virtio_broken(struct virtio *v);
+
+/*
+ * The thread that serves a queue of a device of this process, kiln-PID-NAMEi: its id, or 0. Where there are several devices
+ * of that kind it is one of theirs.
+ */
+pid_t virtio_thread(const char *name, unsigned int i);
 
 #endif
