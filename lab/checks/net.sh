@@ -107,10 +107,12 @@ net_host() {
 		stop_and_go() {
 			times=0
 			until kiln info client >/dev/null 2>&1; do sleep 0.2; done
-			while kiln suspend client >/dev/null 2>&1 && kiln resume client >/dev/null 2>&1; do
+			while kiln suspend client >/tmp/suspend 2>&1; do
+				kiln resume client >/tmp/suspend 2>&1 || break
 				times=$((times + 1))
 				sleep 0.3
 			done
+			echo "host: $(cat /tmp/suspend)"
 			echo "host: stopped the client $times times"
 		}
 		printf '#!/bin/sh\nsha256sum | sed "s/ .*//; s/^/host: from client /" >/tmp/sum\n' >/bin/receive
@@ -123,11 +125,12 @@ net_host() {
 			peer=$(cut -d' ' -f3 /run/kiln-net/br0.leases)
 		done
 		stop_and_go &
+		stopper=$!
 		guest client "tap=card0,bridge=br0,$CLIENT" "$peer" 2>&1
 		echo "host: client ended with $?"
 		wait "$server"
 		echo "host: server ended with $?"
-		wait
+		wait "$stopper"
 		cat /tmp/server /tmp/sum
 		kiln net delete br0 && ip link | grep -cE 'br0|card0|kiln' | sed 's/^/host: left /'
 		nft list ruleset | grep -c kiln | sed 's/^/host: rules left /'
@@ -147,7 +150,7 @@ run_net() {
 	dir=$(kernel_dir stock)
 	"$LAB/vm" "$@" --kernel stock --timeout 1800 "${options[@]}" --add "$(command -v iperf3)" --add "$dir/vmlinuz:/guest/vmlinuz" \
 		--unpacked "$dir/vmlinuz" --add "$(net_initrd "$dir"):/guest/initrd" --add "$(net_host):/guest/host" -- \
-		sh -c "$settings; . /guest/host" | tr -d '\r' | tee "$log"
+		sh -c "$settings; . /guest/host" | stdbuf -oL tr -d '\r' | tee "$log"
 }
 
 # check_guest_net CPU
