@@ -73,7 +73,7 @@ check_some() {
 
 # Backend and case, the model of its CPU, what that does not have, as the log has to say it.
 while read -r cpu model words; do
-	! has_backend "${cpu%/*}" || check "refuses/$cpu" "build/module-dev build/launcher" check_refuses "$model" "$words"
+	! has_backend "${cpu%/*}" || check "refuses/$cpu" "build/module-dev build/selftests build/launcher" check_refuses "$model" "$words"
 done <<'END'
 intel/no-vmx intel:p4_prescott_celeron_336 this CPU has no virtualization extension
 intel/no-ept intel:core2_penryn_t9600 lacks 'EPT'
@@ -95,14 +95,15 @@ refused_in_a_line() {
 check_refuses() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt
 	# shellcheck disable=SC2016 # for the machine's shell
-	"$LAB/vm" --cpu "$1" --no-load --timeout 200 --add "$BUILD/$("$LAB/kernel" --release dev)/kiln.ko:/kiln.ko" -- sh -c '
+	"$LAB/vm" --cpu "$1" --no-load --timeout 200 --add "$BUILD/$("$LAB/kernel" --release dev)/kiln.ko:/kiln.ko" \
+		--add "$BUILD/selftests/bench-guest.elf:/kernel" -- sh -c '
 		insmod /kiln.ko && exit 1
 		dmesg | grep "kiln: "
 		[ ! -e /sys/module/kiln ] || exit 1
 		kiln check
 		echo "check: $?"
-		kiln run --kernel /kiln.ko 2>&1 | sed "s/^/run: /"
-		kiln run --kernel /kiln.ko 2>/dev/null
+		kiln run --kernel /kernel 2>&1 | sed "s/^/run: /"
+		kiln run --kernel /kernel 2>/dev/null
 		echo "run ended with $?"' >"$log"
 	expect "[$CHECK_NAME] the module is refused" test $? = 0
 	cat "$log"
