@@ -9,6 +9,9 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -817,6 +820,131 @@ TEST_F(device, a_vm_without_vcpus_lives_as_long_as_its_device)
 	add(&v, 8);
 	EXPECT_EQ(8, virtio_finish(&v, 0, NULL));
 	virtio_destroy(&v);
+}
+
+/* ---- threads, whose work is the owner's ---- */
+
+#define CGROUPS	"/tmp/virtio-cgroups"
+#define GROUP	CGROUPS "/owner"
+#define NICE	7
+#define THREADS	2
+
+static bool make_cgroup(void)
+{
+	mkdir(CGROUPS, 0700);
+	return !mount("none", CGROUPS, "cgroup2", 0, NULL) && !mkdir(GROUP, 0700);
+}
+
+/* False if somebody is left in it. */
+static bool remove_cgroup(void)
+{
+	int r;
+
+	for (int i = 0; (r = rmdir(GROUP)) && errno == EBUSY && i < 1000; i++)
+		usleep(10000);
+	umount(CGROUPS);
+	rmdir(CGROUPS);
+	return !r;
+}
+
+/* All groups a task is in, of all hierarchies. */
+static void groups_of(pid_t pid, char *text, size_t size)
+{
+	char path[64];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+	fd = open(path, O_RDONLY);
+	n = read(fd, text, size - 1);
+	if (n <= 0)
+		die("%s: %s", path, strerror(errno));
+	text[n] = 0;
+	close(fd);
+}
+
+/* In the group if there is one. Returns what is wrong, or 0. */
+static int owns_threads(bool group)
+{
+	char mine[4096], theirs[4096];
+	struct virtio v;
+	pid_t pid;
+
+	if (group && !write_file(GROUP "/cgroup.procs", "0"))
+		return 1;
+	if (setpriority(PRIO_PROCESS, 0, NICE))
+		return 2;
+	v = virtio_create(vm_create(VM_IRQCHIP), VIRTIO_ID_BLOCK, THREADS);
+	if (group) {
+		groups_of(getpid(), mine, sizeof(mine));
+		if (!strstr(mine, "/owner\n"))
+			return 3;
+	}
+	for (unsigned int i = 0; i < THREADS; i++) {
+		pid = virtio_thread("blk", i);
+		if (!pid)
+			return 4;
+		if (getpriority(PRIO_PROCESS, pid) != NICE)
+			return 5;
+		if (!group)
+			continue;
+		groups_of(pid, theirs, sizeof(theirs));
+		if (strcmp(mine, theirs))
+			return 6;
+	}
+	virtio_destroy(&v);
+	/* The last of it is in /proc for a moment. */
+	for (int ms = 0; virtio_thread("blk", 0) || virtio_thread("blk", 1); ms++) {
+		if (ms == 10000)
+			return 7;
+		usleep(1000);
+	}
+	return 0;
+}
+
+static const char *const owner_faults[] = {
+	"", "the group cannot be joined", "the priority cannot be changed", "it is in another group itself",
+	"a queue has no thread", "a thread has another priority", "a thread is in other groups",
+	"a thread is there after its device",
+};
+
+static int of_an_owner(bool group)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(owns_threads(group));
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(threads_have_their_owners_priority_and_go_with_their_device)
+{
+	int r;
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	r = of_an_owner(false);
+	EXPECT_EQ(0, r)
+		TH_LOG("%s", r < 0 ? "it was killed" : owner_faults[r]);
+}
+
+TEST(threads_are_in_their_owners_cgroups)
+{
+	int r;
+
+	if (!device_is_kiln())
+		SKIP(return, "%s is not kiln", device_path());
+	if (!make_cgroup()) {
+		remove_cgroup();
+		SKIP(return, "this kernel has no cgroups");
+	}
+	r = of_an_owner(true);
+	EXPECT_EQ(0, r)
+		TH_LOG("%s", r < 0 ? "it was killed" : owner_faults[r]);
+	EXPECT_TRUE(remove_cgroup())
+		TH_LOG("something is left in the group");
 }
 
 TEST_HARNESS_MAIN
