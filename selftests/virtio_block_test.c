@@ -1032,6 +1032,45 @@ TEST(a_queue_that_breaks_the_rules_stops_all_of_its_device)
 	close(back.fd);
 }
 
+/* ---- memory ---- */
+
+#define COPIES_GPA	0x40000000UL
+#define COPIES		8
+#define CHUNK		(256U << 10)
+#define TOLERANCE_KIB	4096
+
+/* What was read and written is the guest's alone once the request is done: its memory may go. */
+TEST_F(block, requests_that_are_done_keep_no_memory)
+{
+	uint8_t *copies = vm_map(self->vm, 1, COPIES_GPA, COPIES * SIZE), *chunk = malloc(CHUNK);
+	long before, after;
+
+	ASSERT_EQ(0, virtio_start(&self->v, variant->features));
+	pattern(copies, SIZE, 5);
+	memcpy(chunk, copies + CHUNK, CHUNK);
+	for (uint64_t i = 0; i < SIZE; i += CHUNK)
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_OUT, i / 512, COPIES_GPA + i, CHUNK));
+	for (uint64_t i = SIZE; i < COPIES * SIZE; i += CHUNK)
+		ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, i % SIZE / 512, COPIES_GPA + i, CHUNK));
+	for (unsigned int i = 0; i < COPIES; i++)
+		ASSERT_EQ(0, memcmp(chunk, copies + i * SIZE + CHUNK, CHUNK));
+	before = used_kib();
+	ASSERT_EQ(0, madvise(copies, COPIES * SIZE, MADV_DONTNEED));
+	after = used_kib();
+	printf("# %lu KiB are dropped; used: %ld KiB before, %ld after\n", COPIES * SIZE / 1024, before, after);
+	fflush(stdout);
+	EXPECT_LE((long)(COPIES * SIZE / 1024) - TOLERANCE_KIB, before - after);
+	EXPECT_EQ(0, copies[0]);
+	EXPECT_EQ(0, memcmp(copies, copies + 1, COPIES * SIZE - 1));
+	/* In the same place comes what is read then. */
+	ASSERT_EQ(VIRTIO_BLK_S_OK, finish(&self->v, VIRTIO_BLK_T_IN, CHUNK / 512, COPIES_GPA + SIZE, CHUNK));
+	EXPECT_EQ(0, memcmp(chunk, copies + SIZE, CHUNK));
+	EXPECT_EQ(0, copies[SIZE - 1]);
+	EXPECT_EQ(0, copies[SIZE + CHUNK]);
+	munmap(copies, COPIES * SIZE);
+	free(chunk);
+}
+
 /* ---- cgroups ---- */
 
 #define CGROUPS	"/tmp/virtio-block-cgroups"
