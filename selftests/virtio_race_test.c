@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "balloon.h"
 #include "machine.h"
 #include "net.h"
 #include "random.h"
@@ -557,6 +559,262 @@ TEST_F_TIMEOUT(race, kills_with_packets_in_flight_lose_no_memory, 280)
 		SKIP(return, "this kernel has no taps");
 	wire_close(&wire);
 	kills_lose_no_memory(_metadata, packets_on_and_on);
+}
+
+/* ---- closed and killed: what is not over by itself ---- */
+
+/* A device at work on what takes long, or that waits. */
+struct load {
+	struct virtio (*begin)(struct vm *vm);
+	void (*more)(struct virtio *v);		/* again and again */
+	void (*end)(void);
+};
+
+/* How many chains were used. */
+static unsigned int collect(struct virtio *v, unsigned int queue)
+{
+	unsigned int n = 0;
+	uint32_t id, len;
+
+	while (ring_collect(&v->ring[queue], &id, &len))
+		n++;
+	return n;
+}
+
+static void wait_for_one(struct virtio *v, unsigned int queue)
+{
+	while (!collect(v, queue))
+		must(virtio_wait(v, queue, 10000), "no request was served");
+}
+
+/* As many chains of @len bytes as the ring takes, with @in_flight that are there. */
+static void top_up(struct virtio *v, unsigned int queue, unsigned int in_flight, uint64_t addr, uint32_t len, bool in)
+{
+	struct ring_piece p = { addr, len, in };
+
+	for (; in_flight < VIRTIO_NUM; in_flight++)
+		ring_add(&v->ring[queue], &p, 1);
+	virtio_kick(v, queue);
+}
+
+/* A console whose output pipe is full in the middle of a chain, and whose input waits for a pipe. */
+#define TEXT		8192
+
+static int text_in[2], text_out[2];
+
+static struct virtio begin_text(struct vm *vm)
+{
+	struct virtio v = virtio_create(vm, VIRTIO_ID_CONSOLE, 2);
+	struct kiln_virtio_console back;
+	struct pollfd room;
+
+	must(!pipe2(text_in, O_NONBLOCK | O_CLOEXEC) && !pipe2(text_out, O_NONBLOCK | O_CLOEXEC), "pipe");
+	back = (struct kiln_virtio_console){ .in = text_in[0], .out = text_out[1] };
+	must(!xioctl(v.fd, KILN_VIRTIO_SET_CONSOLE, &back) && !virtio_start(&v, V1), "the device does not start");
+	top_up(&v, 0, 0, DATA, 100, true);
+	top_up(&v, 1, 0, DATA + TEXT, TEXT + 100, false);
+	room = (struct pollfd){ .fd = text_out[1], .events = POLLOUT };
+	while (poll(&room, 1, 0))
+		sched_yield();
+	return v;
+}
+
+static void more_text(struct virtio *v)
+{
+	char bytes[TEXT] = { 0 };
+
+	must(write(text_in[1], bytes, next_random() % TEXT) >= 0 || errno == EAGAIN, "write");
+	must(read(text_out[0], bytes, TEXT) >= 0 || errno == EAGAIN, "read");
+	top_up(v, 0, VIRTIO_NUM - collect(v, 0), DATA, 100, true);
+	top_up(v, 1, VIRTIO_NUM - collect(v, 1), DATA + TEXT, TEXT + 100, false);
+}
+
+static void end_text(void)
+{
+	for (int i = 0; i < 2; i++) {
+		close(text_in[i]);
+		close(text_out[i]);
+	}
+}
+
+/* A balloon that looks through what is hinted, one huge page after the other. */
+#define HINTED		(16UL << 20)
+#define HINTED_PIECE	(1UL << 20)
+
+static uint8_t *hinted;
+
+static struct kiln_virtio_hint hint_state(struct virtio *v)
+{
+	struct kiln_virtio_hint h;
+
+	must(!xioctl(v->fd, KILN_VIRTIO_GET_HINT, &h), "KILN_VIRTIO_GET_HINT");
+	return h;
+}
+
+static void begin_round(struct virtio *v)
+{
+	struct kiln_virtio_hint start = { .command = KILN_BALLOON_HINT_START };
+	struct ring_piece command = { DATA, 4, false }, stop = { DATA + 4, 4, false };
+	uint32_t *ids = (void *)(v->vm->ram + DATA);
+
+	must(!xioctl(v->fd, KILN_VIRTIO_SET_HINT, &start), "KILN_VIRTIO_SET_HINT");
+	memset(hinted, 0, HINTED);
+	ids[0] = hint_state(v).id;
+	ids[1] = VIRTIO_BALLOON_CMD_ID_STOP;
+	ring_add(&v->ring[HINTS], &command, 1);
+	for (uint64_t i = 0; i < HINTED; i += HINTED_PIECE)
+		ring_add(&v->ring[HINTS], &(struct ring_piece){ SLOT_GPA + i, HINTED_PIECE, true }, 1);
+	ring_add(&v->ring[HINTS], &stop, 1);
+	virtio_kick(v, HINTS);
+}
+
+static struct virtio begin_hints(struct vm *vm)
+{
+	struct virtio v = virtio_create(vm, VIRTIO_ID_BALLOON, QUEUES);
+
+	hinted = vm_map(vm, 1, SLOT_GPA, HINTED);
+	must(!virtio_start(&v, V1 | STATS_VQ | HINT | REPORTS), "the device does not start");
+	begin_round(&v);
+	return v;
+}
+
+static void more_hints(struct virtio *v)
+{
+	collect(v, HINTS);
+	if (hint_state(v).state == KILN_BALLOON_HINT_FINISHED)
+		begin_round(v);
+	else
+		sched_yield();
+}
+
+static void end_hints(void)
+{
+	munmap(hinted, HINTED);
+}
+
+/* Devices that wait for their limit's timer: for milliseconds, at @fast units a second or more, or for much longer. */
+static uint64_t any_limit(uint64_t fast)
+{
+	return one_in(4) ? 1 : fast * (1 + next_random() % 10);
+}
+
+static struct virtio begin_entropy(struct vm *vm)
+{
+	struct virtio v = virtio_create(vm, VIRTIO_ID_RNG, 1);
+	struct kiln_virtio_rng limit = { .bps = any_limit(400000) };
+
+	must(!xioctl(v.fd, KILN_VIRTIO_SET_RNG, &limit) && !virtio_start(&v, V1), "the device does not start");
+	top_up(&v, 0, 0, DATA, 4096, true);
+	wait_for_one(&v, 0);
+	return v;
+}
+
+static void more_entropy(struct virtio *v)
+{
+	struct kiln_virtio_rng limit = { .bps = any_limit(400000) };
+
+	must(!xioctl(v->fd, KILN_VIRTIO_SET_RNG, &limit), "KILN_VIRTIO_SET_RNG");
+	top_up(v, 0, VIRTIO_NUM - collect(v, 0), DATA, 4096, true);
+}
+
+static int limited_disk = -1;
+
+static struct kiln_virtio_block limited(void)
+{
+	return (struct kiln_virtio_block){ .fd = limited_disk, .flags = KILN_BLOCK_WRITEBACK, .iops = any_limit(100) };
+}
+
+static struct virtio begin_disk(struct vm *vm)
+{
+	struct virtio v = virtio_create(vm, VIRTIO_ID_BLOCK, 1);
+	struct kiln_virtio_block back;
+
+	limited_disk = any_disk();
+	back = limited();
+	must(!xioctl(v.fd, KILN_VIRTIO_SET_BLOCK, &back) && !virtio_start(&v, V1 | BIT64(VIRTIO_BLK_F_FLUSH)),
+	     "the device does not start");
+	fill(&v);
+	wait_for_one(&v, 0);
+	return v;
+}
+
+static void more_disk(struct virtio *v)
+{
+	struct kiln_virtio_block back = limited();
+
+	must(!xioctl(v->fd, KILN_VIRTIO_SET_BLOCK, &back), "KILN_VIRTIO_SET_BLOCK");
+	collect(v, 0);
+	fill(v);
+}
+
+static void end_disk(void)
+{
+	close(limited_disk);
+}
+
+static const struct load text = { begin_text, more_text, end_text };
+static const struct load hints = { begin_hints, more_hints, end_hints };
+static const struct load limited_entropy = { begin_entropy, more_entropy };
+static const struct load limited_requests = { begin_disk, more_disk, end_disk };
+
+static const struct load *load;
+
+static void load_on_and_on(int ready)
+{
+	struct virtio v = load->begin(vm_create(VM_IRQCHIP));
+
+	if (write(ready, "", 1) != 1)
+		_exit(1);
+	for (;;)
+		load->more(&v);
+}
+
+/* Nobody waits for a timer, or for who reads the other end. */
+static void closed_in_any_order(const struct load *of)
+{
+	for (int i = 0; i < 20; i++) {
+		struct vm *vm = vm_create(VM_IRQCHIP);
+		struct virtio v = of->begin(vm);
+
+		if (i & 1)
+			usleep(next_random() % 20000);
+		if (i & 2)
+			vm_destroy(vm);
+		if (i & 4 && of->end)
+			of->end();
+		virtio_destroy(&v);
+		if (!(i & 2))
+			vm_destroy(vm);
+		if (!(i & 4) && of->end)
+			of->end();
+	}
+}
+
+static void ends_of(struct __test_metadata *_metadata, const struct load *of)
+{
+	closed_in_any_order(of);
+	load = of;
+	kills_lose_no_memory(_metadata, load_on_and_on);
+}
+
+TEST_F_TIMEOUT(race, consoles_that_wait_are_closed_and_killed, 280)
+{
+	ends_of(_metadata, &text);
+}
+
+TEST_F_TIMEOUT(race, rounds_of_hints_are_closed_and_killed, 280)
+{
+	ends_of(_metadata, &hints);
+}
+
+TEST_F_TIMEOUT(race, entropy_that_has_to_wait_is_closed_and_killed, 280)
+{
+	ends_of(_metadata, &limited_entropy);
+}
+
+TEST_F_TIMEOUT(race, requests_that_have_to_wait_are_closed_and_killed, 280)
+{
+	ends_of(_metadata, &limited_requests);
 }
 
 /* ---- a descriptor without its owner ---- */
