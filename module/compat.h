@@ -94,12 +94,17 @@ static inline void kiln_io_is_of(struct task_struct *task)
  * next in user mode. The kernel does that, where it knows of it and was told.
  */
 #ifdef X86_FEATURE_IBPB_EXIT_TO_USER
+#define kiln_has_ibpb_exit_to_user()					\
+	cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER)
+
 static __always_inline void kiln_ibpb_exit_to_user(void)
 {
-	if (cpu_feature_enabled(X86_FEATURE_IBPB_EXIT_TO_USER))
+	if (kiln_has_ibpb_exit_to_user())
 		this_cpu_write(x86_ibpb_exit_to_user, true);
 }
 #else
+#define kiln_has_ibpb_exit_to_user()	false
+
 static inline void kiln_ibpb_exit_to_user(void)
 {
 }
@@ -111,11 +116,14 @@ static inline void kiln_ibpb_exit_to_user(void)
  * that.
  */
 #ifdef X86_FEATURE_SRSO_BP_SPEC_REDUCE
+#define kiln_has_bp_spec_reduce()					\
+	cpu_feature_enabled(X86_FEATURE_SRSO_BP_SPEC_REDUCE)
+
 static inline void kiln_bp_spec_reduce(bool on)
 {
 	const u8 bit = MSR_ZEN4_BP_CFG_BP_SPEC_REDUCE_BIT;
 
-	if (!cpu_feature_enabled(X86_FEATURE_SRSO_BP_SPEC_REDUCE))
+	if (!kiln_has_bp_spec_reduce())
 		return;
 	if (on)
 		msr_set_bit(MSR_ZEN4_BP_CFG, bit);
@@ -123,9 +131,31 @@ static inline void kiln_bp_spec_reduce(bool on)
 		msr_clear_bit(MSR_ZEN4_BP_CFG, bit);
 }
 #else
+#define kiln_has_bp_spec_reduce()	false
+
 static inline void kiln_bp_spec_reduce(bool on)
 {
 }
+#endif
+
+/* What CLEAR_BRANCH_HISTORY_VMEXIT goes by; later kernels have renamed it. */
+#ifdef X86_FEATURE_CLEAR_BHB_VMEXIT
+#define KILN_FEATURE_CLEAR_BHB	X86_FEATURE_CLEAR_BHB_VMEXIT
+#else
+#define KILN_FEATURE_CLEAR_BHB	X86_FEATURE_CLEAR_BHB_LOOP_ON_VMEXIT
+#endif
+
+/*
+ * Before 6.6 a hypervisor shared the kernel's UNTRAIN_RET, which has the barrier
+ * of kernel entries, too (see spec_macros.S).
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#define kiln_has_ibpb_on_vmexit()					\
+	(boot_cpu_has(X86_FEATURE_IBPB_ON_VMEXIT) ||			\
+	 boot_cpu_has(X86_FEATURE_ENTRY_IBPB))
+#else
+#define kiln_has_ibpb_on_vmexit()					\
+	boot_cpu_has(X86_FEATURE_IBPB_ON_VMEXIT)
 #endif
 
 /*

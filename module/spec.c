@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#define pr_fmt(fmt) "kiln: " fmt
+
 #include <linux/atomic.h>
 #include <linux/build_bug.h>
 #include <linux/gfp.h>
+#include <linux/init.h>
+#include <linux/kernel.h>
 #include <linux/mm.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
@@ -27,7 +31,7 @@ static_assert(offsetof(struct kiln_vcpu, host_spec_ctrl) == SPEC_HOST);
 static_assert(offsetof(struct kiln_vcpu, spec_ctrl_live) == SPEC_LIVE);
 
 /* SDM vol. 4 IA32_ARCH_CAPABILITIES bit 3 */
-static bool needs_l1d_flush(void)
+static bool __init needs_l1d_flush(void)
 {
 	u64 caps = 0;
 
@@ -39,7 +43,7 @@ static bool needs_l1d_flush(void)
 	return !(caps & ARCH_CAP_SKIP_VMENTRY_L1DFLUSH);
 }
 
-int kiln_spec_init(void)
+static int __init l1d_init(void)
 {
 	if (!needs_l1d_flush())
 		return 0;
@@ -54,6 +58,71 @@ int kiln_spec_init(void)
 	    l1tf_mitigation == L1TF_MITIGATION_FULL_FORCE)
 		static_branch_enable(&kiln_l1d_flush_always);
 	return 0;
+}
+
+static bool __init small_exec(void)
+{
+	struct kiln_pt_format fmt;
+
+	kiln_hw->pt_format(&fmt);
+	return fmt.small_exec;
+}
+
+/*
+ * What is in effect, by the keys and features that the code itself goes by. Of
+ * the latter each backend's entry.S has some of its own.
+ */
+static void __init log_selected(void)
+{
+	const bool vmx = kiln_hw->vendor == KILN_VENDOR_INTEL;
+	const bool l1d_always = static_key_enabled(&kiln_l1d_flush_always);
+	const u64 host = this_cpu_read(x86_spec_ctrl_current);
+	const struct {
+		const char *what;
+		bool selected;
+	} parts[] = {
+		{ "L1D flush at entry",
+		  static_key_enabled(&kiln_l1d_flush) && !l1d_always },
+		{ "L1D flush at each entry", l1d_always },
+		{ "buffers cleared at entry",
+		  boot_cpu_has(vmx ? X86_FEATURE_CLEAR_CPU_BUF :
+				     X86_FEATURE_CLEAR_CPU_BUF_VM) },
+		{ "buffers cleared for guests with devices",
+		  vmx && kiln_verw_for_devices() },
+		{ "RSB filled at exit", boot_cpu_has(X86_FEATURE_RSB_VMEXIT) },
+		{ "one return filled at exit",
+		  boot_cpu_has(X86_FEATURE_RSB_VMEXIT_LITE) },
+		{ "returns untrained at exit",
+		  !vmx && (boot_cpu_has(X86_FEATURE_UNRET) ||
+			   boot_cpu_has(X86_FEATURE_SRSO_ALIAS)) },
+		{ "branch history cleared at exit",
+		  vmx && boot_cpu_has(KILN_FEATURE_CLEAR_BHB) },
+		{ "IBPB at exit", !vmx && kiln_has_ibpb_on_vmexit() },
+		{ "IBRS", boot_cpu_has(X86_FEATURE_KERNEL_IBRS) ||
+			  host & SPEC_CTRL_IBRS },
+		{ "IBPB between guests", boot_cpu_has(X86_FEATURE_USE_IBPB) },
+		{ "IBPB before user mode", kiln_has_ibpb_exit_to_user() },
+		{ "branch prediction reduced",
+		  !vmx && kiln_has_bp_spec_reduce() },
+		{ "small executable pages", small_exec() },
+	};
+	char text[352];
+	int i, n = 0;
+
+	for (i = 0; i < ARRAY_SIZE(parts); i++)
+		if (parts[i].selected)
+			n += scnprintf(text + n, sizeof(text) - n, "%s%s",
+				       n ? ", " : "", parts[i].what);
+	pr_info("mitigations: %s\n", n ? text : "none");
+}
+
+int __init kiln_spec_init(void)
+{
+	int r = l1d_init();
+
+	if (!r)
+		log_selected();
+	return r;
 }
 
 void kiln_spec_exit(void)
@@ -90,14 +159,29 @@ void kiln_spec_flush_l1d(void)
 	asm volatile("lfence" : : : "memory");
 }
 
-void kiln_spec_load(struct kiln_vcpu *vcpu)
+/**
+ * kiln_spec_comes() - note who runs on a CPU
+ * @vcpu: the vCPU that comes to it
+ * @last: number of the one that ran there last; updated
+ *
+ * Return: true if that was another one.
+ */
+bool kiln_spec_comes(struct kiln_vcpu *vcpu, u64 *last)
 {
 	if (!vcpu->number)
 		vcpu->number = atomic64_inc_return(&next_number);
-	if (likely(this_cpu_read(last_run) == vcpu->number))
-		return;
-	this_cpu_write(last_run, vcpu->number);
-	indirect_branch_prediction_barrier();
+	if (likely(*last == vcpu->number))
+		return false;
+	*last = vcpu->number;
+	return true;
+}
+
+KILN_EXPORT_FOR_KUNIT(kiln_spec_comes);
+
+void kiln_spec_load(struct kiln_vcpu *vcpu)
+{
+	if (kiln_spec_comes(vcpu, this_cpu_ptr(&last_run)))
+		indirect_branch_prediction_barrier();
 }
 
 static bool guest_has_spec_ctrl(struct kiln_vcpu *vcpu)

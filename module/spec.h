@@ -33,7 +33,9 @@ DECLARE_STATIC_KEY_FALSE(kiln_l1d_flush);
 DECLARE_STATIC_KEY_FALSE(kiln_l1d_flush_always);
 
 /**
- * kiln_spec_init() - learn what the host wants; at load
+ * kiln_spec_init() - learn what the host wants, and say so; at load
+ *
+ * After the backend's setup.
  *
  * Return: 0 or -ENOMEM.
  */
@@ -49,6 +51,7 @@ void kiln_spec_exit(void);
  * Context: preemption off.
  */
 void kiln_spec_load(struct kiln_vcpu *vcpu);
+bool kiln_spec_comes(struct kiln_vcpu *vcpu, u64 *last);
 
 void kiln_spec_flush_l1d(void);
 

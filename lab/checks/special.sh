@@ -9,7 +9,8 @@ while read -r name needs suites options; do
 	! has_backend "${name#*/}" || check "$name" "$needs build/selftests build/launcher" check_some "$suites" "$options"
 done <<'END'
 mitigations/intel build/module-stock contract_test,cpu_test,run_test --cpu intel --cpus 2 --kernel stock --append mitigations=auto
-mitigations/amd build/module-stock contract_test,cpu_test,run_test,smp_test --cpu amd:EPYC --cpus 2 --kernel stock --append mitigations=auto,spec_rstack_overflow=off
+mitigations/amd build/module-stock contract_test,cpu_test,run_test,smp_test --cpu amd:EPYC --cpus 2 --kernel stock --append mitigations=auto;spec_rstack_overflow=off
+ibrs/intel build/module-stock cpu_test --cpu intel:corei7_icelake_u --kernel stock --append mitigations=auto;clearcpuid=avx512f,pku,fsrm
 bochs/intel build/module-dev clock_test,contract_test,cpu_test,dirty_test,event_test --cpu intel:corei7_skylake_x --append clearcpuid=avx512f
 errata/intel build/module-dev pit_test,lapic_test,clock_test,run_test --cpu intel:corei5_arrandale_m520
 verify/amd build/module-dev contract_test,contract_event_test,cpu_test,event_test,smp_test,memory_test --cpu amd --cpus 2 --module-args svm_verify=1
@@ -17,8 +18,8 @@ kills/amd build/module-debug kill_test --cpu amd --cpus 2 --kernel debug
 bochs/amd build/module-dev contract_test,cpu_test,event_test,io_test,kiln_test,memory_test,run_test,smp_test,state_test --cpu amd:trinity_apu
 lockdep/intel build/module-debug vm_test,run_test,eventfd_test --cpu intel --kernel debug --memory 640
 stock/intel build/module-stock vm_test,virtio_block_test --cpu intel --kernel stock
-gigantic/intel build/module-dev kiln_test --cpu intel --memory 2304 --append hugepagesz=1G,hugepages=1
-gigantic/amd build/module-dev kiln_test --cpu amd --memory 2304 --append hugepagesz=1G,hugepages=1
+gigantic/intel build/module-dev kiln_test --cpu intel --memory 2304 --append hugepagesz=1G;hugepages=1
+gigantic/amd build/module-dev kiln_test --cpu amd --memory 2304 --append hugepagesz=1G;hugepages=1
 END
 
 # What a check's log has to show beside its cases, a pattern a line: that what is different was so, and that the cases
@@ -30,6 +31,7 @@ GIGANTIC='^ok [0-9]* gigantic.a_page_of_1g_is_one_mapping$
 declare -A SPECIAL=(
 	[mitigations/intel]='meltdown:Mitigation: PTI'
 	[mitigations/amd]='retbleed:Mitigation\|spectre_v2:Mitigation'
+	[ibrs/intel]='spectre_v2:Mitigation: Enhanced / Automatic IBRS; IBPB'
 	[bochs/intel]='flags: tsc_scaling $
 ^ok [0-9]* global.xss_takes_what_cpuid_offers_and_refuses_the_rest$
 ^ok [0-9]* global.xsaves_and_xrstors_keep_registers$'
@@ -44,12 +46,21 @@ declare -A SPECIAL=(
 	[gigantic/amd]=$GIGANTIC
 )
 
+# What is done against side channels there: by how many instructions at least an exit costs more for it, one that is over
+# in the kernel and one that user space sees; then what the module says. Filling the return stack are 81, clearing buffers
+# 1, untraining returns 5, clearing branch history 100, a flush of L1D two for each of 1040 lines and pages.
+declare -A SELECTED=(
+	[mitigations/intel]='82 2162 L1D flush at entry, buffers cleared at entry, RSB filled at exit, small executable pages'
+	[mitigations/amd]='86 86 RSB filled at exit, returns untrained at exit'
+	[ibrs/intel]='101 101 buffers cleared at entry, one return filled at exit, branch history cleared at exit, IBRS, IBPB between guests, small executable pages'
+)
+
 # check_some SUITES OPTION...
 check_some() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt options=("${@:2}") i pattern
-	# Arguments of the kernel are words, too: commas stand for the blanks between them.
+	# Arguments of the kernel are words, too: semicolons stand for the blanks between them.
 	for i in "${!options[@]}"; do
-		case ${options[i]} in mitigations=* | hugepagesz=*) options[i]=${options[i]//,/ } ;; esac
+		options[i]=${options[i]//;/ }
 	done
 	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the list is words
 	"$LAB/vm" "${options[@]}" --timeout 1200 --disk "$(scratch_disk)" -- sh -c '
@@ -61,6 +72,7 @@ check_some() {
 		echo "flags: $(grep -m 1 -A 1 ^flags /proc/cpuinfo | grep -owE "$words" | tr "\n" " ")"
 		echo "svm_verify: $(cat /sys/module/kiln/parameters/svm_verify)"
 		[ ! -e /proc/lockdep_stats ] || grep "lock-classes" /proc/lockdep_stats
+		modprobe -q msr
 		'"$RUN_SUITES"'
 		echo "disk: $(cd /sys/block && ls -d [sv]da 2>/dev/null)"' sh ${1//,/ } >"$log"
 	expect "[$CHECK_NAME] suites run without a report from the kernel" test $? = 0
@@ -69,6 +81,52 @@ check_some() {
 		expect "[$CHECK_NAME] says $pattern" grep -q "$pattern" "$log"
 	done <<<"${SPECIAL[$CHECK_NAME]}"
 	suite_results "[$CHECK_NAME] " "$log" "${CHECK_NAME#*/}"
+	[ -z "${SELECTED[$CHECK_NAME]:-}" ] || check_selected "$log" "${options[@]}"
+}
+
+# check_selected LOG OPTION...
+check_selected() {
+	local log=$1 fast slow says on=$LOGS/${CHECK_NAME//\//.}.on off=$LOGS/${CHECK_NAME//\//.}.off
+	shift
+	read -r fast slow says <<<"${SELECTED[$CHECK_NAME]}"
+	expect "[$CHECK_NAME] the module says what it does" grep -q "kiln: mitigations: $says\$" "$log"
+	expect "[$CHECK_NAME] an exit is measured" exit_costs "$on" "$@"
+	expect "[$CHECK_NAME] and with mitigations=off" exit_costs "$off" "${@/mitigations=auto/mitigations=off}"
+	expect "[$CHECK_NAME] where the module does nothing" grep -q "kiln: mitigations: none\$" "$off"
+	expect "[$CHECK_NAME] an exit costs $fast instructions more with it" costs_more "$on" "$off" "CPUID exit" "$fast"
+	expect "[$CHECK_NAME] one that leaves the kernel $slow" costs_more "$on" "$off" "port read in user space" "$slow"
+	case $CHECK_NAME in */amd) ;; *) return ;; esac
+	expect "[$CHECK_NAME] an exit is measured again" exit_costs "$off.2" "${@/mitigations=auto/mitigations=off}"
+	expect "[$CHECK_NAME] and costs the same" cmp "$off" "$off.2"
+}
+
+# exit_costs FILE OPTION...: what the module says, and "NAME COUNT" of each exit, on a machine of one CPU.
+exit_costs() {
+	local file=$1 options=()
+	shift
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--cpus) shift ;;
+		*) options+=("$1") ;;
+		esac
+		shift
+	done
+	case $CHECK_NAME in */amd) options+=(--deterministic) ;; esac
+	# shellcheck disable=SC2016 # for the machine's shell
+	KILN_BOCHS_IPS=100000000 "$LAB/vm" "${options[@]}" --timeout 600 -- sh -c '
+		dmesg | grep -o "kiln: mitigations: .*"
+		for row in "CPUID exit, 1 vCPU" "port read in user space"; do
+			bench --device /dev/kiln --only "$row" | tail -n +2
+		done' >"$file" && cat "$file"
+}
+
+# costs_more FILE THAN EXIT N
+costs_more() {
+	local on off
+	on=$(awk -v name="$3" 'index($0, name) == 1 { print $NF }' "$1")
+	off=$(awk -v name="$3" 'index($0, name) == 1 { print $NF }' "$2")
+	echo "# $3: $on, without it $off"
+	[ "$on" -gt 0 ] && [ "$off" -gt 0 ] && [ $((on - off)) -ge "$4" ]
 }
 
 # Backend and case, the model of its CPU, what that does not have, as the log has to say it.
