@@ -4,11 +4,13 @@
  * XSETBV, WBINVD, PAUSE, RDTSC. The rules are the manual's, so they hold on Intel and AMD alike.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "machine.h"
 #include "rule.h"
 
 #define CR0_PE		(1UL << 0)
@@ -204,6 +206,137 @@ RULE(tsc_aux_comes_back_with_rdtscp,
 		asm volatile("rdtscp" : "=c"(aux) : : "rax", "rdx");
 		guest_expect(0x4321, aux);
 	}
+)
+
+/* ---- Speculation ---- */
+
+#define SPEC_CTRL	0x48
+#define SPEC_CTRL_IBRS	(1UL << 0)
+#define SPEC_CTRL_STIBP	(1UL << 1)
+#define SPEC_CTRL_SSBD	(1UL << 2)
+#define PRED_CMD	0x49
+#define PRED_CMD_IBPB	(1UL << 0)
+
+/* Of SPEC_CTRL, by the guest's CPUID, as Intel has it or AMD. */
+static uint64_t spec_ctrl_bits(void)
+{
+	uint64_t bits = 0;
+
+	if (device_cpuid_has(7, 3, 26) || device_cpuid_has(0x80000008, 1, 14))
+		bits |= SPEC_CTRL_IBRS;
+	if (device_cpuid_has(7, 3, 27) || device_cpuid_has(0x80000008, 1, 15))
+		bits |= SPEC_CTRL_STIBP;
+	if (device_cpuid_has(7, 3, 31) || device_cpuid_has(0x80000008, 1, 24))
+		bits |= SPEC_CTRL_SSBD;
+	return bits;
+}
+
+static bool has_ibpb(void)
+{
+	return device_cpuid_has(7, 3, 26) || device_cpuid_has(0x80000008, 1, 12);
+}
+
+#define NO_SPEC_CTRL	"the guest's CPUID has no bit for SPEC_CTRL"
+#define NO_IBPB		"the guest's CPUID has no bit for the prediction barrier"
+
+static uint64_t speculation_bits __guest_data = { 0 };
+
+/* The first write that is not 0 has the guest write it without an exit from then on. */
+static __guest void restrains_speculation(void)
+{
+	uint64_t bits = speculation_bits;
+
+	guest_expect(0, rdmsr(SPEC_CTRL));
+	guest_expect(GP_VECTOR, catch_wrmsr(SPEC_CTRL, 1UL << 63));
+	guest_expect(NO_TRAP, catch_wrmsr(SPEC_CTRL, 0));
+	guest_expect(0, rdmsr(SPEC_CTRL));
+	for (uint64_t bit = 1; bit <= bits; bit <<= 1) {
+		if (!(bits & bit))
+			continue;
+		guest_expect(NO_TRAP, catch_wrmsr(SPEC_CTRL, bit));
+		guest_expect(bit, rdmsr(SPEC_CTRL));
+		guest_sync(bit);
+		guest_expect(bit, rdmsr(SPEC_CTRL));
+	}
+	wrmsr(SPEC_CTRL, bits);
+	guest_expect(GP_VECTOR, catch_wrmsr(SPEC_CTRL, bits | 1UL << 63));
+	guest_expect(GP_VECTOR, catch_wrmsr(SPEC_CTRL, bits | 1UL << 31));
+	guest_expect(bits, rdmsr(SPEC_CTRL));
+	wrmsr(SPEC_CTRL, 0);
+	guest_expect(0, rdmsr(SPEC_CTRL));
+	guest_done();
+}
+
+TEST(spec_ctrl_holds_the_bits_there_are_and_refuses_others)
+{
+	struct vcpu *vcpu;
+	uint64_t bits = spec_ctrl_bits(), value;
+	char sync[16];
+
+	if (!bits)
+		SKIP(return, NO_SPEC_CTRL);
+	vcpu = vm_create_one(0, restrains_speculation);
+	GUEST(vcpu->vm, speculation_bits) = bits;
+	for (uint64_t bit = 1; bit <= bits; bit <<= 1) {
+		if (!(bits & bit))
+			continue;
+		snprintf(sync, sizeof(sync), "sync %d", (int)bit);
+		ASSERT_OUTCOME(sync, vcpu);
+		ASSERT_EQ(1, vcpu_get_msr(vcpu, SPEC_CTRL, &value));
+		EXPECT_EQ(bit, value);
+	}
+	ASSERT_DONE(vcpu);
+}
+
+/* What this CPU has in an MSR: the thread stays on it. -errno where the kernel does not show it. */
+static int host_msr(uint32_t index, uint64_t *value)
+{
+	char path[32];
+	int fd, r = 0;
+
+	snprintf(path, sizeof(path), "/dev/cpu/%d/msr", sched_getcpu());
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, value, sizeof(*value), index) != sizeof(*value))
+		r = -EIO;
+	close(fd);
+	return r;
+}
+
+TEST(the_hosts_spec_ctrl_is_its_own_again_after_each_exit)
+{
+	uint64_t bits = spec_ctrl_bits(), before, after;
+	struct vcpu *vcpu;
+	char sync[16];
+
+	if (!bits)
+		SKIP(return, NO_SPEC_CTRL);
+	ASSERT_TRUE(pin_to_cpu(0));
+	if (host_msr(SPEC_CTRL, &before))
+		SKIP(return, "the kernel does not show MSRs in /dev/cpu (modprobe msr)");
+	vcpu = vm_create_one(0, restrains_speculation);
+	GUEST(vcpu->vm, speculation_bits) = bits;
+	for (uint64_t bit = 1; bit <= bits; bit <<= 1) {
+		if (!(bits & bit))
+			continue;
+		snprintf(sync, sizeof(sync), "sync %d", (int)bit);
+		ASSERT_OUTCOME(sync, vcpu);
+		ASSERT_EQ(0, host_msr(SPEC_CTRL, &after));
+		EXPECT_EQ(before, after);
+	}
+	ASSERT_DONE(vcpu);
+	ASSERT_EQ(0, host_msr(SPEC_CTRL, &after));
+	EXPECT_EQ(before, after);
+}
+
+RULE_WHERE(the_prediction_barrier_has_one_bit_and_cannot_be_read, has_ibpb(), NO_IBPB,
+	uint64_t v;
+	guest_expect(NO_TRAP, catch_wrmsr(PRED_CMD, PRED_CMD_IBPB));
+	guest_expect(NO_TRAP, catch_wrmsr(PRED_CMD, 0));
+	guest_expect(GP_VECTOR, catch_wrmsr(PRED_CMD, 1UL << 1));
+	guest_expect(GP_VECTOR, catch_wrmsr(PRED_CMD, 1UL << 63 | PRED_CMD_IBPB));
+	guest_expect(GP_VECTOR, catch_rdmsr(PRED_CMD, &v));
 )
 
 /* ---- Control registers ---- */
