@@ -16,13 +16,15 @@
 #include "virtio/vring_suites.h"
 
 kunit_test_suites(&cpuid_suite, &msr_suite, &clock_suite, &state_suite,
+		  &spec_suite,
 		  &emulate_decode_suite, &emulate_execute_suite,
 		  &emulate_linear_suite,
 		  &gwalk_suite, &pgtable_suite, &pgtable_model_suite,
 		  &slots_suite, &guest_memory_suite, &ept_format_suite,
 		  &npt_format_suite, &svm_asid_suite, &svm_avic_suite,
-		  &svm_events_suite, &svm_insn_suite, &svm_cr4_suite,
-		  &vmx_errata_suite, &vmx_state_suite,
+		  &svm_events_suite, &svm_exits_suite, &svm_insn_suite,
+		  &svm_cr4_suite,
+		  &vmx_caps_suite, &vmx_errata_suite, &vmx_state_suite,
 		  &svm_state_suite,
 		  &svm_cpu_suite,
 		  &svm_verify_suite,

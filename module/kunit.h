@@ -8,7 +8,9 @@ struct kunit_suite;
 extern struct kunit_suite clock_suite;
 extern struct kunit_suite cpuid_suite;
 extern struct kunit_suite msr_suite;
+extern struct kunit_suite spec_suite;
 extern struct kunit_suite state_suite;
+extern struct kunit_suite vmx_caps_suite;
 extern struct kunit_suite vmx_errata_suite;
 extern struct kunit_suite vmx_state_suite;
 

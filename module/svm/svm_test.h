@@ -9,6 +9,7 @@ extern struct kunit_suite svm_asid_suite;
 extern struct kunit_suite svm_avic_suite;
 extern struct kunit_suite svm_cpu_suite;
 extern struct kunit_suite svm_events_suite;
+extern struct kunit_suite svm_exits_suite;
 extern struct kunit_suite svm_insn_suite;
 extern struct kunit_suite svm_cr4_suite;
 extern struct kunit_suite svm_state_suite;

@@ -15,6 +15,7 @@
 #include <asm/msr.h>
 #include <asm/processor.h>
 
+#include "compat.h"
 #include "vmx.h"
 
 struct vmx_caps vmx_caps;
@@ -131,22 +132,32 @@ static const struct vmx_word {
 	  entry_controls, offsetof(struct vmx_caps, entry) },
 };
 
-static int missing(const char *what)
+/* A processor's capability MSRs on their way into @caps. */
+struct reading {
+	struct vmx_caps *caps;
+	int (*read)(u32 msr, u64 *val);
+	char *why;
+};
+
+static int missing(struct reading *r, const char *what)
 {
-	pr_err("this CPU's VMX lacks '%s', which kiln needs\n", what);
+	snprintf(r->why, VMX_WHY, "this CPU's VMX lacks '%s', which kiln needs",
+		 what);
 	return -EOPNOTSUPP;
 }
 
-static int vmx_word_init(const struct vmx_word *w, bool true_ctls)
+static int read_word(struct reading *r, const struct vmx_word *w,
+		     bool true_ctls)
 {
 	u32 msr = true_ctls && w->true_msr ? w->true_msr : w->msr;
 	const struct vmx_control *c;
 	u32 must, may, val;
 	u64 cap;
 
-	if (rdmsrl_safe(msr, &cap)) {
-		pr_err("cannot read VMX capability MSR 0x%x (%s controls)\n",
-		       msr, w->name);
+	if (r->read(msr, &cap)) {
+		snprintf(r->why, VMX_WHY,
+			 "cannot read VMX capability MSR 0x%x (%s controls)",
+			 msr, w->name);
 		return -EOPNOTSUPP;
 	}
 	must = cap;
@@ -156,7 +167,7 @@ static int vmx_word_init(const struct vmx_word *w, bool true_ctls)
 		switch (c->need) {
 		case REQUIRED:
 			if (!(may & c->bit))
-				return missing(c->name);
+				return missing(r, c->name);
 			val |= c->bit;
 			break;
 		case WANTED:
@@ -164,18 +175,19 @@ static int vmx_word_init(const struct vmx_word *w, bool true_ctls)
 			break;
 		case REFUSED:
 			if (must & c->bit) {
-				pr_err("this CPU's VMX forces '%s'\n", c->name);
+				snprintf(r->why, VMX_WHY,
+					 "this CPU's VMX forces '%s'", c->name);
 				return -EOPNOTSUPP;
 			}
 			break;
 		}
 	}
-	*(u32 *)((char *)&vmx_caps + w->result) = val;
+	*(u32 *)((char *)r->caps + w->result) = val;
 	return 0;
 }
 
 /* What must be there of EPT, and what may (SDM vol. 3 §A.10). */
-static int vmx_ept_init(void)
+static int read_ept(struct reading *r)
 {
 	static const struct {
 		const char *name;
@@ -187,19 +199,20 @@ static int vmx_ept_init(void)
 		{ "INVEPT single-context",
 		  VMX_EPT_INVEPT_BIT | VMX_EPT_EXTENT_CONTEXT_BIT },
 	};
+	struct vmx_caps *c = r->caps;
 	u64 cap;
 	int i;
 
-	if (rdmsrl_safe(MSR_IA32_VMX_EPT_VPID_CAP, &cap))
-		return missing("EPT");
+	if (r->read(MSR_IA32_VMX_EPT_VPID_CAP, &cap))
+		return missing(r, "EPT");
 	for (i = 0; i < ARRAY_SIZE(required); i++)
 		if ((cap & required[i].bits) != required[i].bits)
-			return missing(required[i].name);
+			return missing(r, required[i].name);
 
-	vmx_caps.ept_vpid = cap;
-	vmx_caps.ept_ad = cap & VMX_EPT_AD_BIT;
-	vmx_caps.ept_2m = cap & VMX_EPT_2MB_PAGE_BIT;
-	vmx_caps.ept_1g = cap & VMX_EPT_1GB_PAGE_BIT;
+	c->ept_vpid = cap;
+	c->ept_ad = cap & VMX_EPT_AD_BIT;
+	c->ept_2m = cap & VMX_EPT_2MB_PAGE_BIT;
+	c->ept_1g = cap & VMX_EPT_1GB_PAGE_BIT;
 	return 0;
 }
 
@@ -228,13 +241,14 @@ static void vmx_caps_errata(void)
 	}
 }
 
-/*
- * Controls that make sense only together, and those switched on per vCPU or
- * per entry rather than for good.
+/**
+ * vmx_caps_combine() - what follows from the control words
+ * @c: read; those of its controls that make sense only together, or that are
+ *	switched on per vCPU or per entry rather than for good, are left out of
+ *	the words
  */
-static void vmx_caps_combine(void)
+void vmx_caps_combine(struct vmx_caps *c)
 {
-	struct vmx_caps *c = &vmx_caps;
 	const u32 vid = SECONDARY_EXEC_APIC_REGISTER_VIRT |
 			SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY;
 	const u32 apic = vid | SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
@@ -277,6 +291,56 @@ static void vmx_caps_combine(void)
 	c->entry &= ~VM_ENTRY_IA32E_MODE;
 }
 
+KILN_EXPORT_FOR_KUNIT(vmx_caps_combine);
+
+/**
+ * vmx_caps_read() - what a processor's VMX can do
+ * @c: filled in
+ * @read: reads its capability MSRs; returns not 0 for one that it has not
+ * @why: VMX_WHY bytes; with an error a sentence for the log
+ *
+ * Return: 0, or -EOPNOTSUPP where something is missing.
+ */
+int vmx_caps_read(struct vmx_caps *c, int (*read)(u32 msr, u64 *val),
+		  char *why)
+{
+	struct reading reading = { .caps = c, .read = read, .why = why };
+	u64 basic;
+	int i, r;
+
+	if (read(MSR_IA32_VMX_BASIC, &basic))
+		return missing(&reading, "VMX capability MSRs");
+	c->revision = basic & GENMASK(30, 0);
+	c->vmcs_size = (basic >> 32) & GENMASK(12, 0);
+	/* Memory type write-back for VMCS accesses (SDM vol. 3 §A.1). */
+	if (((basic >> 50) & 0xf) != 6)
+		return missing(&reading, "write-back VMCS");
+
+	for (i = 0; i < ARRAY_SIZE(vmx_words); i++) {
+		r = read_word(&reading, &vmx_words[i], basic & BIT_ULL(55));
+		if (r)
+			return r;
+	}
+	r = read_ept(&reading);
+	if (r)
+		return r;
+	if (read(MSR_IA32_VMX_MISC, &c->misc) ||
+	    read(MSR_IA32_VMX_CR0_FIXED0, &c->cr0_fixed0) ||
+	    read(MSR_IA32_VMX_CR0_FIXED1, &c->cr0_fixed1) ||
+	    read(MSR_IA32_VMX_CR4_FIXED0, &c->cr4_fixed0) ||
+	    read(MSR_IA32_VMX_CR4_FIXED1, &c->cr4_fixed1))
+		return missing(&reading, "VMX capability MSRs");
+	c->timer_shift = c->misc & GENMASK(4, 0);
+	return 0;
+}
+
+KILN_EXPORT_FOR_KUNIT(vmx_caps_read);
+
+static int read_msr(u32 msr, u64 *val)
+{
+	return rdmsrl_safe(msr, val);
+}
+
 /**
  * vmx_caps_init() - read the capability MSRs into vmx_caps
  *
@@ -285,33 +349,14 @@ static void vmx_caps_combine(void)
  */
 int vmx_caps_init(void)
 {
-	u64 basic;
-	int i, r;
+	char why[VMX_WHY];
+	int r = vmx_caps_read(&vmx_caps, read_msr, why);
 
-	if (rdmsrl_safe(MSR_IA32_VMX_BASIC, &basic))
-		return missing("VMX capability MSRs");
-	vmx_caps.revision = basic & GENMASK(30, 0);
-	vmx_caps.vmcs_size = (basic >> 32) & GENMASK(12, 0);
-	/* Memory type write-back for VMCS accesses (SDM vol. 3 §A.1). */
-	if (((basic >> 50) & 0xf) != 6)
-		return missing("write-back VMCS");
-
-	for (i = 0; i < ARRAY_SIZE(vmx_words); i++) {
-		r = vmx_word_init(&vmx_words[i], basic & BIT_ULL(55));
-		if (r)
-			return r;
-	}
-	r = vmx_ept_init();
-	if (r)
+	if (r) {
+		pr_err("%s\n", why);
 		return r;
-	if (rdmsrl_safe(MSR_IA32_VMX_MISC, &vmx_caps.misc) ||
-	    rdmsrl_safe(MSR_IA32_VMX_CR0_FIXED0, &vmx_caps.cr0_fixed0) ||
-	    rdmsrl_safe(MSR_IA32_VMX_CR0_FIXED1, &vmx_caps.cr0_fixed1) ||
-	    rdmsrl_safe(MSR_IA32_VMX_CR4_FIXED0, &vmx_caps.cr4_fixed0) ||
-	    rdmsrl_safe(MSR_IA32_VMX_CR4_FIXED1, &vmx_caps.cr4_fixed1))
-		return missing("VMX capability MSRs");
-	vmx_caps.timer_shift = vmx_caps.misc & GENMASK(4, 0);
+	}
 	vmx_caps_errata();
-	vmx_caps_combine();
+	vmx_caps_combine(&vmx_caps);
 	return 0;
 }

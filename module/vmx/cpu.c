@@ -17,17 +17,72 @@
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 #include <asm/perf_event.h>
+#include <asm/processor.h>
 #include <asm/tlbflush.h>
 
+#include "compat.h"
 #include "vmx.h"
 
 static DEFINE_PER_CPU(struct vmcs *, vmxon_region);
 static DEFINE_PER_CPU(struct list_head, loaded_list);
 static DEFINE_PER_CPU(struct vmcs *, current_vmcs);
 
+#define CPUID_FEATURES	1
+#define HAS_VMX		BIT(5)	/* of CPUID_FEATURES' ECX */
+
+/*
+ * The processor is asked: the kernel has no such feature any more where the
+ * firmware has switched VMX off, and that is to be said.
+ */
 bool vmx_supported(void)
 {
-	return boot_cpu_has(X86_FEATURE_VMX);
+	return cpuid_ecx(CPUID_FEATURES) & HAS_VMX;
+}
+
+#define OFF_BY_FIRMWARE "VMX is switched off by the firmware; switch on virtualization (VT-x) in its set-up"
+
+static bool locked_off(u64 feat_ctl)
+{
+	return feat_ctl & FEAT_CTL_LOCKED &&
+	       !(feat_ctl & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX);
+}
+
+/**
+ * vmx_refusal() - why a processor that has VMX cannot be used
+ * @feat_ctl: its IA32_FEATURE_CONTROL, 0 if there is none
+ * @feature: the host's kernel knows of its VMX
+ *
+ * Return: a sentence for the log, or NULL.
+ */
+const char *vmx_refusal(u64 feat_ctl, bool feature)
+{
+	if (locked_off(feat_ctl))
+		return OFF_BY_FIRMWARE;
+	if (!feature)
+		return "VMX is switched off by the host's kernel (clearcpuid=vmx?)";
+	return NULL;
+}
+
+KILN_EXPORT_FOR_KUNIT(vmx_refusal);
+
+/**
+ * vmx_usable() - may VMX be used on this machine?
+ *
+ * Return: 0, or -EOPNOTSUPP after logging why not.
+ * Context: module load.
+ */
+int vmx_usable(void)
+{
+	const char *refusal;
+	u64 feat_ctl;
+
+	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &feat_ctl))
+		feat_ctl = 0;
+	refusal = vmx_refusal(feat_ctl, boot_cpu_has(X86_FEATURE_VMX));
+	if (!refusal)
+		return 0;
+	pr_err("%s\n", refusal);
+	return -EOPNOTSUPP;
 }
 
 struct vmcs *vmx_vmcs_alloc(void)
@@ -208,12 +263,9 @@ static bool feature_control_ok(void)
 
 	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &val))
 		return false;
-	if (!(val & FEAT_CTL_LOCKED)) {
-		if (wrmsrl_safe(MSR_IA32_FEAT_CTL, val | on))
-			return false;
-		val |= on;
-	}
-	return (val & on) == on;
+	if (val & FEAT_CTL_LOCKED)
+		return !locked_off(val);
+	return !wrmsrl_safe(MSR_IA32_FEAT_CTL, val | on);
 }
 
 static int enter_vmx(struct vmcs *region)
@@ -242,7 +294,7 @@ int vmx_cpu_enable(void)
 	int r;
 
 	if (!feature_control_ok()) {
-		pr_err("CPU %d: VMX is switched off by the firmware; switch on virtualization (VT-x) in its set-up\n",
+		pr_err("CPU %d: " OFF_BY_FIRMWARE "\n",
 		       raw_smp_processor_id());
 		return -EOPNOTSUPP;
 	}

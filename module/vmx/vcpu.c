@@ -245,8 +245,10 @@ void vmx_vcpu_put(struct kiln_vcpu *vcpu)
 
 static int vmx_setup(void)
 {
-	int r = vmx_caps_init();
+	int r = vmx_usable();
 
+	if (!r)
+		r = vmx_caps_init();
 	if (r)
 		return r;
 	vmx_hw.has_apicv = vmx_caps.vid;

@@ -123,7 +123,12 @@ static __always_inline struct vmx_vcpu *to_vmx(struct kiln_vcpu *vcpu)
 }
 
 /* caps.c */
+#define VMX_WHY		96	/* bytes of a sentence for the log */
+
 int vmx_caps_init(void);
+int vmx_caps_read(struct vmx_caps *c, int (*read)(u32 msr, u64 *val),
+		  char *why);
+void vmx_caps_combine(struct vmx_caps *c);
 
 /* errata.c */
 #define VMX_ERRATUM_TIMER	BIT(0)	/* the preemption timer's rate */
@@ -133,6 +138,8 @@ u32 vmx_errata(unsigned int family, unsigned int model, unsigned int stepping);
 
 /* cpu.c */
 bool vmx_supported(void);
+const char *vmx_refusal(u64 feat_ctl, bool feature);
+int vmx_usable(void);
 int vmx_cpu_enable(void);
 void vmx_cpu_disable(void);
 int vmx_cpu_setup(void);
