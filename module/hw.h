@@ -63,6 +63,24 @@ enum kiln_refresh {
 };
 
 /**
+ * enum kiln_spec - what a backend's entry and exit do against side channels
+ * @KILN_SPEC_BUFFERS: CPU buffers cleared at entry
+ * @KILN_SPEC_BUFFERS_DEVICES: the same for guests that reach devices
+ * @KILN_SPEC_UNTRAIN: returns untrained at exit
+ * @KILN_SPEC_BHB: branch history cleared at exit
+ * @KILN_SPEC_IBPB_EXIT: a barrier at each exit
+ * @KILN_SPEC_BP_REDUCE: branch prediction restrained while there are guests
+ */
+enum kiln_spec {
+	KILN_SPEC_BUFFERS		= BIT(0),
+	KILN_SPEC_BUFFERS_DEVICES	= BIT(1),
+	KILN_SPEC_UNTRAIN		= BIT(2),
+	KILN_SPEC_BHB			= BIT(3),
+	KILN_SPEC_IBPB_EXIT		= BIT(4),
+	KILN_SPEC_BP_REDUCE		= BIT(5),
+};
+
+/**
  * struct kiln_hw - a hardware backend
  * @name: "Intel VMX", "AMD SVM"
  * @vendor: KILN_VENDOR_*
@@ -78,6 +96,8 @@ enum kiln_refresh {
  * @has_spec_ctrl: the hardware keeps IA32_SPEC_CTRL of the guest apart from
  *	the host's: @get_msr and @set_msr know it, and vcpu->spec_ctrl means
  *	nothing; set by @setup
+ * @spec: KILN_SPEC_*: what entry and exit do against side channels, as the
+ *	host's kernel has chosen; set by @setup
  * @tsc_ratio_bits: fractional bits of a TSC ratio, 48 (VMX) or 32 (SVM)
  *
  * @supported: does this CPU have the extension at all? No side effects.
@@ -148,6 +168,7 @@ struct kiln_hw {
 	u32 vendor;
 	size_t vcpu_size;
 	bool has_apicv;
+	u32 spec;
 	bool has_xsaves;
 	bool has_tsc_scaling;
 	bool has_rdtscp;

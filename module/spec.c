@@ -68,13 +68,10 @@ static bool __init small_exec(void)
 	return fmt.small_exec;
 }
 
-/*
- * What is in effect, by the keys and features that the code itself goes by. Of
- * the latter each backend's entry.S has some of its own.
- */
+/* What is in effect, by the keys and features that the code itself goes by. */
 static void __init log_selected(void)
 {
-	const bool vmx = kiln_hw->vendor == KILN_VENDOR_INTEL;
+	const u32 spec = kiln_hw->spec;
 	const bool l1d_always = static_key_enabled(&kiln_l1d_flush_always);
 	const u64 host = this_cpu_read(x86_spec_ctrl_current);
 	const struct {
@@ -84,26 +81,20 @@ static void __init log_selected(void)
 		{ "L1D flush at entry",
 		  static_key_enabled(&kiln_l1d_flush) && !l1d_always },
 		{ "L1D flush at each entry", l1d_always },
-		{ "buffers cleared at entry",
-		  boot_cpu_has(vmx ? X86_FEATURE_CLEAR_CPU_BUF :
-				     X86_FEATURE_CLEAR_CPU_BUF_VM) },
+		{ "buffers cleared at entry", spec & KILN_SPEC_BUFFERS },
 		{ "buffers cleared for guests with devices",
-		  vmx && kiln_verw_for_devices() },
+		  spec & KILN_SPEC_BUFFERS_DEVICES },
 		{ "RSB filled at exit", boot_cpu_has(X86_FEATURE_RSB_VMEXIT) },
 		{ "one return filled at exit",
 		  boot_cpu_has(X86_FEATURE_RSB_VMEXIT_LITE) },
-		{ "returns untrained at exit",
-		  !vmx && (boot_cpu_has(X86_FEATURE_UNRET) ||
-			   boot_cpu_has(X86_FEATURE_SRSO_ALIAS)) },
-		{ "branch history cleared at exit",
-		  vmx && boot_cpu_has(KILN_FEATURE_CLEAR_BHB) },
-		{ "IBPB at exit", !vmx && kiln_has_ibpb_on_vmexit() },
+		{ "returns untrained at exit", spec & KILN_SPEC_UNTRAIN },
+		{ "branch history cleared at exit", spec & KILN_SPEC_BHB },
+		{ "IBPB at exit", spec & KILN_SPEC_IBPB_EXIT },
 		{ "IBRS", boot_cpu_has(X86_FEATURE_KERNEL_IBRS) ||
 			  host & SPEC_CTRL_IBRS },
 		{ "IBPB between guests", boot_cpu_has(X86_FEATURE_USE_IBPB) },
 		{ "IBPB before user mode", kiln_has_ibpb_exit_to_user() },
-		{ "branch prediction reduced",
-		  !vmx && kiln_has_bp_spec_reduce() },
+		{ "branch prediction reduced", spec & KILN_SPEC_BP_REDUCE },
 		{ "small executable pages", small_exec() },
 	};
 	char text[352];

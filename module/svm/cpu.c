@@ -169,6 +169,23 @@ static int alloc_pages_of_cpus(void)
 	return 0;
 }
 
+/* The parts of enter.S, and of cpu.c, that the host's kernel has selected. */
+static u32 spec_selected(void)
+{
+	u32 spec = 0;
+
+	if (boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF_VM))
+		spec |= KILN_SPEC_BUFFERS;
+	if (boot_cpu_has(X86_FEATURE_UNRET) ||
+	    boot_cpu_has(X86_FEATURE_SRSO_ALIAS))
+		spec |= KILN_SPEC_UNTRAIN;
+	if (kiln_has_ibpb_on_vmexit())
+		spec |= KILN_SPEC_IBPB_EXIT;
+	if (kiln_has_bp_spec_reduce())
+		spec |= KILN_SPEC_BP_REDUCE;
+	return spec;
+}
+
 int svm_setup(void)
 {
 	int r;
@@ -194,6 +211,7 @@ int svm_setup(void)
 	svm_hw.has_rdtscp = svm_caps.rdtscp;
 	svm_hw.has_invpcid = svm_caps.invpcid;
 	svm_hw.has_spec_ctrl = svm_caps.v_spec_ctrl;
+	svm_hw.spec = spec_selected();
 	svm_hw.has_apicv = svm_caps.avic;
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include <linux/slab.h>
 #include <asm/msr.h>
 
+#include "compat.h"
 #include "vmx.h"
 
 static DEFINE_IDA(vpids);
@@ -243,6 +244,20 @@ void vmx_vcpu_put(struct kiln_vcpu *vcpu)
 	vmx_load_host(to_vmx(vcpu));
 }
 
+/* The parts of enter.S that the host's kernel has selected. */
+static u32 spec_selected(void)
+{
+	u32 spec = 0;
+
+	if (boot_cpu_has(X86_FEATURE_CLEAR_CPU_BUF))
+		spec |= KILN_SPEC_BUFFERS;
+	if (kiln_verw_for_devices())
+		spec |= KILN_SPEC_BUFFERS_DEVICES;
+	if (boot_cpu_has(KILN_FEATURE_CLEAR_BHB))
+		spec |= KILN_SPEC_BHB;
+	return spec;
+}
+
 static int vmx_setup(void)
 {
 	int r = vmx_usable();
@@ -256,6 +271,7 @@ static int vmx_setup(void)
 	vmx_hw.has_tsc_scaling = vmx_caps.tsc_scaling;
 	vmx_hw.has_rdtscp = vmx_caps.rdtscp;
 	vmx_hw.has_invpcid = vmx_caps.invpcid;
+	vmx_hw.spec = spec_selected();
 	return vmx_cpu_setup();
 }
 
