@@ -343,6 +343,9 @@ static __guest void ap_rings(uint64_t id)
 		sti_hlt();
 }
 
+/* QEMU TCG delivers one a second time now and then (Documentation/lab.rst). */
+static volatile bool may_repeat __guest_data = false;
+
 static __guest void rings_all(void)
 {
 	start_all(ap_rings);
@@ -352,12 +355,14 @@ static __guest void rings_all(void)
 	while (finished < n_vcpus)
 		pause_cpu();
 	for (uint32_t id = 0; id < n_vcpus; id++)
-		guest_expect(ROUNDS, got[id]);
+		if (!may_repeat || got[id] < ROUNDS)
+			guest_expect(ROUNDS, got[id]);
 	guest_done();
 }
 
 TEST_F(smp, no_ipi_is_lost_when_all_send_at_once)
 {
+	GUEST(self->vm, may_repeat) = host_is_tcg();
 	ASSERT_STREQ("done", run_all(self->vm, rings_all));
 }
 
