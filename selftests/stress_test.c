@@ -136,21 +136,9 @@ TEST_F_TIMEOUT(stress, sixteen_guests_work_while_a_cpu_goes_and_comes, 280)
 	EXPECT_EQ(6, switched);
 }
 
-/*
- * A kernel with KASAN and kmemleak records stacks for good, and those through the module are others at each address it is
- * loaded at: some 130 KiB for each time. The kernel that has neither is held to the tolerance itself.
- */
-#define STACKS_KIB	256
-
-static bool stacks_are_kept(void)
-{
-	return !access("/sys/kernel/debug/kmemleak", F_OK);
-}
-
 TEST_F_TIMEOUT(stress, the_module_comes_and_goes_fifty_times_and_leaves_nothing, 280)
 {
 	unsigned long reloads = from_environment("KILN_RELOADS", RELOADS);
-	long enough = TOLERANCE_KIB + (stacks_are_kept() ? reloads * STACKS_KIB : 0);
 	struct in_use before = { 0 };
 	int r;
 
@@ -178,7 +166,7 @@ TEST_F_TIMEOUT(stress, the_module_comes_and_goes_fifty_times_and_leaves_nothing,
 			TH_LOG("load %lu: %s", i, strerror(-r));
 		}
 	}
-	EXPECT_GE(enough, left_kib(&before, enough));
+	EXPECT_GE(TOLERANCE_KIB, left_kib(&before, TOLERANCE_KIB));
 	EXPECT_TRUE(device_is_kiln());
 }
 

@@ -150,6 +150,9 @@ check_vm_usage() {
 	expect_status "an unknown IOMMU is a usage error" 125 "$LAB/vm" --cpu amd --iommu via --no-load -- true
 	expect_status "an unknown vendor is a usage error" 125 "$LAB/vm" --cpu via --no-load -- true
 	expect_status "an option without its value is a usage error" 125 "$LAB/vm" --iommu
+	expect_status "lab/test wants a number of jobs" 125 "$LAB/test" --jobs x
+	expect_status "lab/test has none done by nobody" 125 "$LAB/test" --jobs 0
+	expect_status "lab/test wants a pattern after --only" 125 "$LAB/test" --only
 	expect_status "lab/demo knows no other vendor" 125 "$LAB/demo" --cpu via
 	expect_status "lab/bench knows no other vendor" 125 "$LAB/bench" --cpu via
 }

@@ -211,7 +211,8 @@ static enum hrtimer_restart pit_timer_fn(struct hrtimer *timer)
 static u64 pit_clamp_period(struct kiln_pit *pit, u64 period)
 {
 	u64 least = max_t(u64, KILN_MIN_TIMER_PERIOD_NS,
-			  (u64)pit->vm->nr_vcpus * TICK_NS_PER_VCPU);
+			  (u64)READ_ONCE(pit->vm->nr_vcpus) *
+			  TICK_NS_PER_VCPU);
 
 	if (period >= least)
 		return period;

@@ -289,6 +289,24 @@ static void ticks_kept_are_bounded(struct kunit *test)
 	KUNIT_EXPECT_LE(test, take_ticks(vcpu), 257);
 }
 
+/* A VM of so many has its ticks no more often than all can be told of them. */
+static void the_least_period_grows_with_vcpus(struct kunit *test)
+{
+	struct kiln_vm *vm = test->priv;
+	int nr = vm->nr_vcpus;
+
+	fake_outb(vm, 0xff, 0x21);
+	vm->nr_vcpus = 500;
+	load(vm, 0, 2, 1);
+	KUNIT_EXPECT_EQ(test, vm->irq.pit->period, 1000000ull);
+	fake_outb(vm, 0x30, CONTROL);
+	vm->nr_vcpus = nr;
+	load(vm, 0, 2, 1);
+	KUNIT_EXPECT_EQ(test, vm->irq.pit->period,
+			(u64)KILN_MIN_TIMER_PERIOD_NS);
+	fake_outb(vm, 0x30, CONTROL);
+}
+
 static void masked_ticks_are_not_kept(struct kunit *test)
 {
 	struct kiln_vm *vm = test->priv;
@@ -318,6 +336,7 @@ static struct kunit_case pit_cases[] = {
 	KUNIT_CASE(missed_ticks_come_after_the_eoi),
 	KUNIT_CASE(ticks_of_a_late_host_are_not_lost),
 	KUNIT_CASE(ticks_kept_are_bounded),
+	KUNIT_CASE(the_least_period_grows_with_vcpus),
 	KUNIT_CASE(masked_ticks_are_not_kept),
 	{}
 };

@@ -169,7 +169,7 @@ static int alloc_pages_of_cpus(void)
 	return 0;
 }
 
-/* The parts of enter.S, and of cpu.c, that the host's kernel has selected. */
+/* The parts of entry.S, and of cpu.c, that the host's kernel has selected. */
 static u32 spec_selected(void)
 {
 	u32 spec = 0;

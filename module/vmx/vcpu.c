@@ -244,7 +244,7 @@ void vmx_vcpu_put(struct kiln_vcpu *vcpu)
 	vmx_load_host(to_vmx(vcpu));
 }
 
-/* The parts of enter.S that the host's kernel has selected. */
+/* The parts of entry.S that the host's kernel has selected. */
 static u32 spec_selected(void)
 {
 	u32 spec = 0;

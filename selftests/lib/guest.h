@@ -218,6 +218,15 @@ void count_trap(struct trap *t);
 void count_trap_eoi(struct trap *t);
 void count_trap_x2eoi(struct trap *t);
 
+/*
+ * QEMU TCG delivers an interrupt that VMRUN injects a second time now and then, before the handler's first exit
+ * (Documentation/lab.rst): with IF clear, as none comes otherwise.
+ */
+__always bool is_repeated(const struct trap *t)
+{
+	return !(t->rflags & 1 << 9);
+}
+
 /* Where an application processor started at vector 0x0f goes, in 64-bit mode; its argument is its APIC id. */
 extern uint64_t ap_entry;
 #define AP_PAGE		0x0f000UL

@@ -91,24 +91,24 @@ long used_kib(void)
 
 struct in_use in_use(void)
 {
-	return (struct in_use){ used_kib(), meminfo("SUnreclaim") };
+	return (struct in_use){ used_kib(), meminfo("Slab"), meminfo("SUnreclaim") };
 }
 
 /*
- * KASAN keeps what is freed of the slab for a while. A kernel that has it has kmemleak, which is asked for that part when the
+ * KASAN keeps what is freed of the slab for a while, caches' inodes too. A kernel that has it has kmemleak, which is asked for that part when the
  * machine ends (lab/vm).
  */
 long left_kib(const struct in_use *before, long enough)
 {
 	bool slab_is_kept = !access("/sys/kernel/debug/kmemleak", F_OK);
 	struct in_use now;
-	long used, slab, left;
+	long used, unreclaimable, left;
 
 	for (int i = 0; i < 20; i++) {
 		now = in_use();
 		used = now.used - before->used;
-		slab = now.slab - before->slab;
-		left = slab_is_kept ? used - slab : used > slab ? used : slab;
+		unreclaimable = now.unreclaimable - before->unreclaimable;
+		left = slab_is_kept ? used - (now.slab - before->slab) : used > unreclaimable ? used : unreclaimable;
 		if (left <= enough)
 			break;
 	}

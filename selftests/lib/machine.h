@@ -20,9 +20,9 @@ bool pin_to_cpu(unsigned int nth);
 long meminfo(const char *name);		/* a line of /proc/meminfo, in KiB */
 long used_kib(void);			/* what is in use once caches are dropped and what was freed late is free */
 
-/* To tell what is left of something, and which part of it is the slab's. */
+/* To tell what is left of something, which part of it is the slab's, and of that, which is no cache. */
 struct in_use {
-	long used, slab;
+	long used, slab, unreclaimable;
 };
 
 struct in_use in_use(void);
