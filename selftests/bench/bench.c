@@ -95,8 +95,6 @@ static const struct bench_row boot_rows[] = {
 /* Of which one is measured; the last row of each has no name. */
 static const struct bench_row *const tables[] = { operation_rows, boot_rows, bench_device_rows };
 
-
-
 struct options {
 	const char *device[MAX_DEVICES];
 	unsigned int n_devices;
@@ -228,40 +226,54 @@ static void json_row(FILE *f, bool first, const char *name, int64_t kiln, int64_
 	fputc('}', f);
 }
 
-/* Returns the number of cells that could not be measured. */
-static int run_row(const struct options *o, const struct bench_row *row, FILE *json, bool first)
+/* What could not be measured goes to missing, and is counted. */
+static int run_row(const struct options *o, const struct bench_row *row, FILE *json, bool first, FILE *missing)
 {
 	struct answer answers[MAX_DEVICES];
-	int missing = 0;
+	int n_missing = 0;
 
 	for (unsigned int d = 0; d < o->n_devices; d++) {
 		answers[d] = measure(row, o->device[d]);
-		missing += answers[d].value == NOT_MEASURED;
+		if (answers[d].value != NOT_MEASURED)
+			continue;
+		fprintf(missing, "bench: not measured: %s on %s: %s\n", row->name, o->device[d], answers[d].why);
+		n_missing++;
 	}
 	print_row(o, row, answers);
 	if (json)
 		json_row(json, first, row->name, answers[0].value, o->n_devices == 2 ? answers[1].value : NOT_MEASURED);
-	return missing;
+	return n_missing;
 }
 
+/* Returns the number of cells that could not be measured. They are told of again behind the table. */
 static int run(const struct options *o, FILE *json)
 {
 	const struct bench_row *row = tables[bench_devices ? 2 : bench_boot ? 1 : 0];
 	bool first = true;
-	int missing = 0;
+	char *text = NULL;
+	size_t size;
+	FILE *missing = open_memstream(&text, &size);
+	int n_missing = 0;
 
+	if (!missing) {
+		perror("bench");
+		return 1;
+	}
 	print_header(o);
 	if (json)
 		fputc('[', json);
 	for (; row->name; row++) {
 		if (o->only && !strcasestr(row->name, o->only))
 			continue;
-		missing += run_row(o, row, json, first);
+		n_missing += run_row(o, row, json, first, missing);
 		first = false;
 	}
 	if (json)
 		fputs("\n]\n", json);
-	return missing;
+	fclose(missing);
+	fputs(text, stderr);
+	free(text);
+	return n_missing;
 }
 
 static int list(void)
