@@ -5,11 +5,14 @@
  */
 #define _GNU_SOURCE
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "guest.h"
+#include "machine.h"
 #include "vm.h"
 
 #define PORT	0x520
@@ -231,6 +234,63 @@ TEST(an_ioeventfd_outlives_the_callers_descriptor)
 	close(fd);
 	ASSERT_DONE(vcpu);
 	vm_destroy(vcpu->vm);
+}
+
+#define ROUNDS	100
+
+static volatile uint32_t answer __guest_data;
+static volatile uint32_t late __guest_data;
+
+/* Rings once at each address in turn, and looks whether that has been answered by then. */
+static __guest void rings_and_looks(void)
+{
+	for (uint32_t i = 1; i <= ROUNDS; i++) {
+		if (i % 2)
+			outw(PORT, i);
+		else
+			*(volatile uint32_t *)DEVICE = i;
+		if (answer != i)
+			late++;
+		while (answer != i)
+			pause_cpu();
+	}
+	guest_done();
+}
+
+struct hearer {
+	struct vm *vm;
+	int fd;
+};
+
+static void *hears(void *arg)
+{
+	struct hearer *h = arg;
+	uint64_t n;
+
+	for (uint32_t i = 1; i <= ROUNDS; i++) {
+		if (read(h->fd, &n, 8) != 8)
+			die("read of an eventfd");
+		GUEST(h->vm, answer) = i;
+	}
+	return NULL;
+}
+
+/* On the vCPU's own CPU, where a real-time thread does not wait for anybody else's turn to end. */
+TEST(who_is_woken_by_a_ring_runs_before_the_guest_goes_on)
+{
+	const struct sched_param first = { .sched_priority = 1 };
+	struct vcpu *vcpu = vm_create_one(0, rings_and_looks);
+	struct hearer hearer = { vcpu->vm, eventfd(0, EFD_CLOEXEC) };
+	pthread_t thread;
+
+	ASSERT_EQ(0, ioeventfd(vcpu->vm, hearer.fd, PORT, 2, KVM_IOEVENTFD_FLAG_PIO, 0));
+	ASSERT_EQ(0, ioeventfd(vcpu->vm, hearer.fd, DEVICE, 0, 0, 0));
+	ASSERT_TRUE(pin_to_cpu(0));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, hears, &hearer));
+	ASSERT_EQ(0, pthread_setschedparam(thread, SCHED_FIFO, &first));
+	ASSERT_DONE(vcpu);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, GUEST(vcpu->vm, late));
 }
 
 /* ---- into the guest ---- */

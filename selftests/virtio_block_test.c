@@ -390,14 +390,17 @@ static int watch_target(struct vm *vm)
 	return fd;
 }
 
-/* The pages that are waited for, up to @max or until none comes for a while. */
-static int waited_for(int fd, uint64_t *pages, int max)
+#define SLOW_MS		3000	/* in which what is to come comes */
+#define SILENCE_MS	500	/* in which the next one would have come */
+
+/* The pages that are waited for, up to @max: the first within @ms, and others until none comes for a while. */
+static int waited_for(int fd, uint64_t *pages, int max, int ms)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	struct uffd_msg msg;
 	int n = 0;
 
-	while (n < max && poll(&p, 1, 3000) == 1)
+	while (n < max && poll(&p, 1, n ? SILENCE_MS : ms) == 1)
 		if (read(fd, &msg, sizeof(msg)) == sizeof(msg) && msg.event == UFFD_EVENT_PAGEFAULT)
 			pages[n++] = msg.arg.pagefault.address & -4096UL;
 	return n;
@@ -422,7 +425,7 @@ static int reads_at_once(struct virtio *v, int file, uint32_t offset, uint64_t *
 	for (int i = 0; i < READS; i++)
 		put(v, i, VIRTIO_BLK_T_IN, read_sector(i), TARGET + i * 4096 + offset, READ_LEN);
 	virtio_kick(v, 0);
-	return waited_for(fd, pages, READS);
+	return waited_for(fd, pages, READS, SLOW_MS);
 }
 
 /* Gives all the memory they want, until all have come back; returns how many have. */
@@ -438,7 +441,7 @@ static int let_come(struct virtio *v, int fd, uint64_t *pages, int n)
 			back++;
 		if (back == READS || poll(p, 2, 10000) <= 0)
 			return back;
-		n = p[0].revents ? waited_for(fd, pages, 1) : 0;
+		n = p[0].revents ? waited_for(fd, pages, 1, SLOW_MS) : 0;
 		virtio_wait(v, 0, 0);
 	}
 }
@@ -535,7 +538,7 @@ TEST_F(block, a_reset_waits_for_what_has_begun_and_for_nothing_else)
 	fd = watch_target(self->vm);
 	ASSERT_EQ(1, reads_at_once(&self->v, self->file, 0, pages, fd));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, resets, &self->v));
-	EXPECT_EQ(0, waited_for(fd, pages + 1, 1));
+	EXPECT_EQ(0, waited_for(fd, pages + 1, 1, SILENCE_MS));
 	EXPECT_EQ(EBUSY, pthread_tryjoin_np(thread, &r));
 	/* Who wants to know how it stands waits with nobody. */
 	EXPECT_EQ(RUNNING, virtio_get_status(&self->v));
@@ -544,7 +547,7 @@ TEST_F(block, a_reset_waits_for_what_has_begun_and_for_nothing_else)
 	ASSERT_EQ(0, pthread_join(thread, &r));
 	EXPECT_EQ(0, (intptr_t)r);
 	EXPECT_EQ(0, virtio_get_status(&self->v));
-	EXPECT_EQ(0, waited_for(fd, pages + 1, 1));
+	EXPECT_EQ(0, waited_for(fd, pages + 1, 1, SILENCE_MS));
 	close(fd);
 	for (int i = 1; i < READS; i++)
 		EXPECT_EQ(UNTOUCHED, *at(self->vm, STATUS + i));

@@ -16,6 +16,7 @@
  * missed by that, since a kick is an IPI, which stays pending and ends the
  * next stay in the guest at once.
  */
+#include <linux/entry-kvm.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/kvm.h>
 #include <asm/debugreg.h>
@@ -258,11 +259,14 @@ static __always_inline bool fast_exit(struct svm_vcpu *svm)
 	svm_skip_insn(vcpu);
 	svm->next_rip = 0;
 	trace_kiln_fast_exit(vcpu->id, svm->exit_code);
-	if (likely(!kiln_request_pending(vcpu)))
-		return true;
-	tpr_from_hw(svm);
-	if (kiln_events_irqoff(vcpu))
-		return true;
+	/* Whom the exit woke on this CPU no interrupt announces. */
+	if (likely(!__xfer_to_guest_mode_work_pending())) {
+		if (likely(!kiln_request_pending(vcpu)))
+			return true;
+		tpr_from_hw(svm);
+		if (kiln_events_irqoff(vcpu))
+			return true;
+	}
 	svm->exit_code = SVM_EXIT_HANDLED;
 	return false;
 }

@@ -7,6 +7,7 @@
  * neither requests nor kicks are missed by that, since a kick is an IPI, which
  * stays pending and ends the next stay in the guest at once.
  */
+#include <linux/entry-kvm.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/kvm.h>
 #include <asm/debugreg.h>
@@ -250,12 +251,13 @@ static __always_inline bool fast_exit(struct vmx_vcpu *vmx)
 		vmx->vcpu.exception.injected = false;
 	}
 	trace_kiln_fast_exit(vmx->vcpu.id, vmx->exit_reason);
-	if (unlikely(kiln_request_pending(&vmx->vcpu)) &&
-	    !kiln_events_irqoff(&vmx->vcpu)) {
-		vmx->exit_reason = VMX_EXIT_HANDLED;
-		return false;
-	}
-	return true;
+	/* Whom the exit woke on this CPU no interrupt announces. */
+	if (likely(!__xfer_to_guest_mode_work_pending()) &&
+	    (likely(!kiln_request_pending(&vmx->vcpu)) ||
+	     kiln_events_irqoff(&vmx->vcpu)))
+		return true;
+	vmx->exit_reason = VMX_EXIT_HANDLED;
+	return false;
 }
 
 /*
