@@ -167,6 +167,7 @@ TEST_F_TIMEOUT(kill, kills_at_random_points_lose_no_memory, 600)
 		ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
 			TH_LOG("kill %lu, after %u us: the launcher had ended with status %#x", i, us, status);
 	}
+	printf("# %lu kills\n", self->kills);
 	EXPECT_GE(TOLERANCE_KIB, left_kib(&before, TOLERANCE_KIB));
 }
 

@@ -13,7 +13,6 @@ while read -r cpu case cpus kernel; do
 	! has_backend "$cpu" || check "debian/$cpu-$case${kernel:+-$kernel}" "build/module-stock build/launcher image/debian${kernel:+ kernel/$kernel}" \
 		check_debian "$cpu" "$case" "$cpus" "$kernel"
 done <<'END'
-amd balloon 2
 amd readme 2
 amd login 2
 amd net 2

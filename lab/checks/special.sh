@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# Some suites where something is different: CPUs with bugs and a kernel that mitigates them, a CPU with errata, checks
-# at each VMRUN, SVM in Bochs, which has parts of it that QEMU has not, VMX with TSC scaling, more kills, lockdep under
-# VMX, a disk under VMX, a huge page of 1 GiB.
+# Some suites where something is different: CPUs with bugs and a kernel that mitigates them (and, under VMX, a disk), a CPU
+# with errata, checks at each VMRUN, SVM in Bochs, which has parts of it that QEMU has not, VMX with TSC scaling, lockdep
+# under VMX, a huge page of 1 GiB.
 
 # Name, what it needs, suites joined by commas, options of the machine.
 while read -r name needs suites options; do
 	! has_backend "${name#*/}" || check "$name" "$needs build/selftests build/launcher" check_some "$suites" "$options"
 done <<'END'
-mitigations/intel build/module-stock contract_test,cpu_test,run_test --cpu intel --cpus 2 --kernel stock --append mitigations=auto
+mitigations/intel build/module-stock contract_test,cpu_test,run_test,virtio_block_test,vm_test --cpu intel --cpus 2 --kernel stock --append mitigations=auto
 mitigations/amd build/module-stock contract_test,cpu_test,run_test,smp_test --cpu amd:EPYC --cpus 2 --kernel stock --append mitigations=auto;spec_rstack_overflow=off
 ibrs/intel build/module-stock cpu_test --cpu intel:corei7_icelake_u --kernel stock --append mitigations=auto;clearcpuid=avx512f,pku,fsrm
 bochs/intel build/module-dev clock_test,contract_test,cpu_test,dirty_test,event_test --cpu intel:corei7_skylake_x --append clearcpuid=avx512f
 errata/intel build/module-dev pit_test,lapic_test,clock_test,run_test --cpu intel:corei5_arrandale_m520
 verify/amd build/module-dev contract_test,contract_event_test,cpu_test,event_test,smp_test,memory_test --cpu amd --cpus 2 --module-args svm_verify=1
-kills/amd build/module-debug kill_test --cpu amd --cpus 2 --kernel debug
 bochs/amd build/module-dev contract_test,cpu_test,event_test,io_test,kiln_test,memory_test,run_test,smp_test,state_test --cpu amd:trinity_apu
 lockdep/intel build/module-debug vm_test,run_test,eventfd_test --cpu intel --kernel debug --memory 640
-stock/intel build/module-stock vm_test,virtio_block_test --cpu intel --kernel stock
 gigantic/intel build/module-dev kiln_test --cpu intel --memory 2304 --append hugepagesz=1G;hugepages=1
 gigantic/amd build/module-dev kiln_test --cpu amd --memory 2304 --append hugepagesz=1G;hugepages=1
 END
@@ -29,7 +27,8 @@ GIGANTIC='^ok [0-9]* gigantic.a_page_of_1g_is_one_mapping$
 ^ok [0-9]* gigantic.a_page_of_1g_is_split_when_its_writes_are_logged$'
 # shellcheck disable=SC2016 # patterns
 declare -A SPECIAL=(
-	[mitigations/intel]='meltdown:Mitigation: PTI'
+	[mitigations/intel]='meltdown:Mitigation: PTI
+disk: sda'
 	[mitigations/amd]='retbleed:Mitigation\|spectre_v2:Mitigation'
 	[ibrs/intel]='spectre_v2:Mitigation: Enhanced / Automatic IBRS; IBPB'
 	[bochs/intel]='flags: tsc_scaling $
@@ -37,11 +36,9 @@ declare -A SPECIAL=(
 ^ok [0-9]* global.xsaves_and_xrstors_keep_registers$'
 	[errata/intel]="kiln: this CPU's VMX-preemption timer has an erratum"
 	[verify/amd]='svm_verify: Y'
-	[kills/amd]='kills: 200'
 	[bochs/amd]='flags: nrip_save flushbyasid pausefilter $
 ^ok [0-9]* kiln.pauses_in_a_loop_exit_where_the_cpu_counts_them$'
 	[lockdep/intel]='lock-classes: '
-	[stock/intel]='disk: sda'
 	[gigantic/intel]=$GIGANTIC
 	[gigantic/amd]=$GIGANTIC
 )
@@ -64,8 +61,6 @@ check_some() {
 	done
 	# shellcheck disable=SC2016,SC2086 # for the shell of the machine; the list is words
 	"$LAB/vm" "${options[@]}" --timeout 1200 --disk "$(scratch_disk)" -- sh -c '
-		export KILN_KILLS=200
-		echo "kills: $KILN_KILLS"
 		(cd /sys/devices/system/cpu/vulnerabilities 2>/dev/null && grep . *)
 		dmesg | grep "kiln: "
 		words="nrip_save|flushbyasid|pausefilter|tsc_scaling"

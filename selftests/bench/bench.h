@@ -81,11 +81,11 @@ int64_t bench_launch(void);
 int64_t bench_memory_kernel(void);
 int64_t bench_memory_launcher(void);
 
-/* scale_rows.c: the same operation in a larger VM. */
+/* scale_rows.c: the same operation in a larger VM. The first three are of one VM, in this order. */
 int64_t bench_exit_at(const struct size *size);
 int64_t bench_fault_at(const struct size *size);
-int64_t bench_spread_at(const struct size *size);
 int64_t bench_ipi_at(const struct size *size);
+int64_t bench_spread_at(const struct size *size);
 int64_t bench_msi_at(const struct size *size);
 
 /* boot_rows.c: a whole boot of a kernel in the directory bench_boot. */

@@ -79,14 +79,9 @@ bool serve(struct vcpu *vcpu)
 
 int64_t sampled(struct vcpu *vcpu)
 {
-	struct vm *vm = vcpu->vm;
-	int64_t ticks;
-
 	if (!serve(vcpu))
 		return not_measured("the guest ended with: %s", vcpu->outcome);
-	ticks = median(GUEST(vm, samples), SAMPLES) - GUEST(vm, overhead);
-	vm_destroy(vm);
-	return ticks;
+	return median(GUEST(vcpu->vm, samples), SAMPLES) - GUEST(vcpu->vm, overhead);
 }
 
 int64_t touched(struct vcpu *vcpu)
