@@ -44,7 +44,7 @@ check_debug() {
 }
 
 # One boot, and without kmemleak: its records and its scans take three times as long in Bochs as all the rest, and it asks
-# no processor. That a run without faults is green there, with a search for leaks, is seen by lockdep/intel.
+# no processor. That a run without faults is green there is seen by lockdep/intel, which is without it for the same reason.
 check_debug_intel() {
 	local fault log=$LOGS/debug-intel.txt
 	vm_with_faults intel "$log" "${FAULTS[@]%%:*}" -- --memory 512 --append kmemleak=off

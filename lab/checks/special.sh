@@ -15,7 +15,7 @@ bochs/intel build/module-dev clock_test,contract_test,cpu_test,dirty_test,event_
 errata/intel build/module-dev pit_test,lapic_test,clock_test,run_test --cpu intel:corei5_arrandale_m520
 verify/amd build/module-dev contract_test,contract_event_test,cpu_test,event_test,smp_test,memory_test --cpu amd --cpus 2 --module-args svm_verify=1
 bochs/amd build/module-dev contract_test,cpu_test,event_test,io_test,kiln_test,memory_test,run_test,smp_test,state_test --cpu amd:trinity_apu
-lockdep/intel build/module-debug vm_test,run_test,eventfd_test --cpu intel --kernel debug --memory 640
+lockdep/intel build/module-debug vm_test,run_test,eventfd_test --cpu intel --kernel debug --memory 640 --append kmemleak=off
 gigantic/intel build/module-dev kiln_test --cpu intel --memory 2304 --append hugepagesz=1G;hugepages=1
 gigantic/amd build/module-dev kiln_test --cpu amd --memory 2304 --append hugepagesz=1G;hugepages=1
 END
