@@ -224,6 +224,18 @@ static bool fast_npf(struct svm_vcpu *svm)
 				   ctl->exit_info_2, 0, 0);
 }
 
+/* Something waits: true if it was nothing but events, seen to by then. */
+static noinline bool stays(struct svm_vcpu *svm)
+{
+	if (!__xfer_to_guest_mode_work_pending()) {
+		tpr_from_hw(svm);
+		if (kiln_events_irqoff(&svm->vcpu))
+			return true;
+	}
+	svm->exit_code = SVM_EXIT_HANDLED;
+	return false;
+}
+
 /*
  * Return true if the exit is done with and the guest may be entered again.
  * Exits of instructions cannot come in the middle of an event's delivery, so
@@ -260,15 +272,9 @@ static __always_inline bool fast_exit(struct svm_vcpu *svm)
 	svm->next_rip = 0;
 	trace_kiln_fast_exit(vcpu->id, svm->exit_code);
 	/* Whom the exit woke on this CPU no interrupt announces. */
-	if (likely(!__xfer_to_guest_mode_work_pending())) {
-		if (likely(!kiln_request_pending(vcpu)))
-			return true;
-		tpr_from_hw(svm);
-		if (kiln_events_irqoff(vcpu))
-			return true;
-	}
-	svm->exit_code = SVM_EXIT_HANDLED;
-	return false;
+	return likely(!(kiln_request_pending(vcpu) |
+			__xfer_to_guest_mode_work_pending())) ||
+	       stays(svm);
 }
 
 static __always_inline void run(struct svm_vcpu *svm)

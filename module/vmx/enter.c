@@ -214,6 +214,16 @@ static bool fast_misconfig(struct vmx_vcpu *vmx)
 	return true;
 }
 
+/* Something waits: true if it was nothing but events, seen to by then. */
+static noinline bool stays(struct vmx_vcpu *vmx)
+{
+	if (!__xfer_to_guest_mode_work_pending() &&
+	    kiln_events_irqoff(&vmx->vcpu))
+		return true;
+	vmx->exit_reason = VMX_EXIT_HANDLED;
+	return false;
+}
+
 /*
  * Return true if the exit is done with and the guest may be entered again.
  * Exits of instructions cannot come in the middle of an event's delivery, so
@@ -252,12 +262,9 @@ static __always_inline bool fast_exit(struct vmx_vcpu *vmx)
 	}
 	trace_kiln_fast_exit(vmx->vcpu.id, vmx->exit_reason);
 	/* Whom the exit woke on this CPU no interrupt announces. */
-	if (likely(!__xfer_to_guest_mode_work_pending()) &&
-	    (likely(!kiln_request_pending(&vmx->vcpu)) ||
-	     kiln_events_irqoff(&vmx->vcpu)))
-		return true;
-	vmx->exit_reason = VMX_EXIT_HANDLED;
-	return false;
+	return likely(!(kiln_request_pending(&vmx->vcpu) |
+			__xfer_to_guest_mode_work_pending())) ||
+	       stays(vmx);
 }
 
 /*
