@@ -29,7 +29,7 @@ second_kernel() {
 	dir=$(kernel_dir dev) || return
 	release=$(cat "$dir/release")
 	rm -rf "$tree"
-	mkdir -p "$tree/lab/bin" "$tree/lab/selftests" "$tree/work"
+	mkdir -p "$tree"/{lab/bin,lab/selftests,work,lib/modules}
 	# shellcheck disable=SC2016 # for the shell of the machine
 	printf '%s\0' sh -c 'echo "the second kernel runs"
 		grep -qw vmx /proc/cpuinfo || echo "EFER $(/work/msr 0xc0000080 | head -n 1)"
@@ -38,7 +38,8 @@ second_kernel() {
 	[ "$1" != intel ] || printf 'apicv=0' >"$tree/lab/kiln.args"
 	cp "$LAB/guest/msr" "$tree/work/"
 	cp "$BUILD/selftests/vm_test" "$tree/lab/selftests/"
-	# Without modules: both kernels compute its checksum.
+	# With no more modules than that takes: both kernels compute its checksum.
+	IMAGE_MODULES=msr add_modules "$dir" "$tree" || return
 	make_base "$tree.none" "$(guest_program init)" "$tree.base" && overlay_image "$tree" | cat "$tree.base" - >"$tree.initrd"
 }
 
