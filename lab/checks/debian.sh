@@ -6,12 +6,13 @@ check image/debian "" check_debian_image
 
 # CPU, case of debian.exp, CPUs of the guest, its kernel if it is not the disk's.
 while read -r cpu case cpus kernel; do
-	if [ "$cpu" = intel ] && [ -z "${KILN_SLOW:-}" ]; then
-		check "debian/$cpu-$case" "" slow "debian/$cpu-$case" in Bochs it takes longer than most other checks together
-		continue
+	has_backend "$cpu" || continue
+	name=debian/$cpu-$case${kernel:+-$kernel} needs="build/module-stock build/launcher image/debian${kernel:+ kernel/$kernel}"
+	if [ "$cpu" = intel ]; then
+		slow_check "$name" "$needs" "in Bochs it takes longer than most other checks" check_debian "$cpu" "$case" "$cpus" "$kernel"
+	else
+		check "$name" "$needs" check_debian "$cpu" "$case" "$cpus" "$kernel"
 	fi
-	! has_backend "$cpu" || check "debian/$cpu-$case${kernel:+-$kernel}" "build/module-stock build/launcher image/debian${kernel:+ kernel/$kernel}" \
-		check_debian "$cpu" "$case" "$cpus" "$kernel"
 done <<'END'
 amd readme 2
 amd login 2

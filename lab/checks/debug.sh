@@ -5,7 +5,7 @@
 check build/faults "kernel/debug" build_lab_module faults
 check build/medium "kernel/debug" build_lab_module medium
 check lab/debug-amd "build/faults" check_debug amd
-! has_backend intel || check lab/debug-intel "build/faults" check_debug_intel
+! has_backend intel || slow_check lab/debug-intel "build/faults" "takes a minute, and no detector asks for the vendor" check_debug_intel
 
 # build_lab_module NAME: one of lab/guest/, for the debug kernel.
 build_lab_module() {

@@ -3,13 +3,9 @@
 # Debian's kernel as guest with a network card: a network of `kiln net`, two guests on it, files and streams both ways, and what is beyond
 # the host.
 
-for cpu in $BACKENDS; do
-	if [ "$cpu" = intel ] && [ -z "${KILN_SLOW:-}" ]; then
-		check "guest/$cpu-net" "" slow "guest/$cpu-net" two guests at once in Bochs take long
-		continue
-	fi
-	check "guest/$cpu-net" "build/module-stock build/launcher kernel/stock" check_guest_net "$cpu"
-done
+! has_backend amd || check guest/amd-net "build/module-stock build/launcher kernel/stock" check_guest_net amd
+! has_backend intel || slow_check guest/intel-net "build/module-stock build/launcher kernel/stock" "two guests at once in Bochs take long" \
+	check_guest_net intel
 
 NET_MODULES="virtio_pci virtio_net virtio_rng af_packet"
 

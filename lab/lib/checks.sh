@@ -32,7 +32,16 @@ skip() {
 	fi
 }
 
-# slow NAME WHY...: the function of a check that is done only on request.
+# slow_check NAME "NEEDED CHECKS" WHY FUNCTION [ARG...]: a check that is done only on request.
+slow_check() {
+	if [ -n "${KILN_SLOW:-}" ]; then
+		check "$1" "$2" "${@:4}"
+	else
+		check "$1" "" slow "$1" "$3"
+	fi
+}
+
+# slow NAME WHY...: says so.
 slow() {
 	skip "$1" "${*:2}; set KILN_SLOW=1"
 }
