@@ -8,8 +8,13 @@ check image/debian "" check_debian_image
 while read -r cpu case cpus kernel; do
 	has_backend "$cpu" || continue
 	name=debian/$cpu-$case${kernel:+-$kernel} needs="build/module-stock build/launcher image/debian${kernel:+ kernel/$kernel}"
-	if [ "$cpu" = intel ]; then
-		slow_check "$name" "$needs" "in Bochs it takes longer than most other checks" check_debian "$cpu" "$case" "$cpus" "$kernel"
+	case $cpu-$case in
+	intel-*) why="in Bochs it takes longer than most other checks" ;;
+	*-reboot) why="it takes minutes, and control/amd reboots guests" ;;
+	*) why= ;;
+	esac
+	if [ -n "$why" ]; then
+		slow_check "$name" "$needs" "$why" check_debian "$cpu" "$case" "$cpus" "$kernel"
 	else
 		check "$name" "$needs" check_debian "$cpu" "$case" "$cpus" "$kernel"
 	fi
@@ -18,6 +23,7 @@ amd readme 2
 amd login 2
 amd net 2
 amd devices 2 stock-6.12
+amd reboot 2 stock-6.12
 intel whole 1
 END
 
@@ -104,7 +110,7 @@ debian_machine() {
 check_debian() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt status network=
 	case $2 in
-	net | devices | whole) network=$(debian_network) ;;
+	net | devices | reboot | whole) network=$(debian_network) ;;
 	readme) network=$(debian_readme) ;;
 	esac
 	# shellcheck disable=SC2016 # for the shell of the machine
