@@ -157,39 +157,57 @@ static bool wants_interrupt(const struct vhost_ctrl *ctrl, uint16_t old)
 	return !(__atomic_load_n(&ctrl->avail->flags, __ATOMIC_RELAXED) & VRING_AVAIL_F_NO_INTERRUPT);
 }
 
-/* Asks for a kick at the next command; whether none came meanwhile. */
-static bool rest(struct vhost_ctrl *ctrl)
+/*
+ * Where the commands end that this kick is for. Whoever makes another one
+ * available kicks again: the index to kick at is never behind what was seen.
+ */
+static const char *find_end(const struct vhost_ctrl *ctrl, uint16_t *end)
 {
-	if (ctrl->event_idx)
-		__atomic_store_n((uint16_t *)&ctrl->used->ring[ctrl->size], ctrl->next, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return available(ctrl) == ctrl->next;
+	/* Commands may come meanwhile, but no more than there are entries. */
+	for (unsigned int i = 0; i <= ctrl->size; i++) {
+		*end = available(ctrl);
+		if ((uint16_t)(*end - ctrl->next) > ctrl->size)
+			break;
+		if (ctrl->event_idx)
+			__atomic_store_n((uint16_t *)&ctrl->used->ring[ctrl->size], *end,
+					 __ATOMIC_RELAXED);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (available(ctrl) == *end)
+			return NULL;
+	}
+	return "more commands are available than it has entries";
+}
+
+static const char *answer_next(struct vhost_ctrl *ctrl,
+			       bool (*obey)(void *opaque, const uint8_t bytes[VHOST_CTRL_BYTES],
+					    size_t len),
+			       void *opaque)
+{
+	uint16_t head = __atomic_load_n(&ctrl->avail->ring[ctrl->next % ctrl->size],
+					__ATOMIC_RELAXED);
+	struct command command = { .len = 0 };
+	const char *cause;
+
+	cause = take_chain(ctrl, (const uint8_t *)ctrl->desc, ctrl->size, head, false, &command);
+	if (!cause && (command.len < sizeof(struct virtio_net_ctrl_hdr) || !command.answer))
+		cause = "a command has no header, or no room for its answer";
+	if (cause)
+		return cause;
+	*command.answer = obey(opaque, command.bytes, command.len) ? VIRTIO_NET_OK
+								   : VIRTIO_NET_ERR;
+	push(ctrl, head);
+	return NULL;
 }
 
 const char *vhost_ctrl_serve(struct vhost_ctrl *ctrl,
 			     bool (*obey)(void *opaque, const uint8_t bytes[VHOST_CTRL_BYTES], size_t len),
 			     void *opaque, bool *notify)
 {
-	uint16_t old = ctrl->next, head;
-	const char *cause = NULL;
+	uint16_t old = ctrl->next, end;
+	const char *cause = find_end(ctrl, &end);
 
-	while (!cause && !rest(ctrl)) {
-		struct command command = { .len = 0 };
-
-		if ((uint16_t)(available(ctrl) - ctrl->next) > ctrl->size) {
-			cause = "more commands are available than it has entries";
-			break;
-		}
-		head = __atomic_load_n(&ctrl->avail->ring[ctrl->next % ctrl->size], __ATOMIC_RELAXED);
-		cause = take_chain(ctrl, (const uint8_t *)ctrl->desc, ctrl->size, head, false, &command);
-		if (!cause && (command.len < sizeof(struct virtio_net_ctrl_hdr) || !command.answer))
-			cause = "a command has no header, or no room for its answer";
-		if (cause)
-			break;
-		*command.answer = obey(opaque, command.bytes, command.len) ? VIRTIO_NET_OK
-									   : VIRTIO_NET_ERR;
-		push(ctrl, head);
-	}
+	while (!cause && ctrl->next != end)
+		cause = answer_next(ctrl, obey, opaque);
 	*notify = wants_interrupt(ctrl, old);
 	return cause;
 }

@@ -29,8 +29,9 @@ int vhost_ctrl_call(struct vhost_ctrl *ctrl, unsigned long request, void *arg);
 
 /*
  * Answers the commands there are as @obey says: it gets the first bytes of a
- * command, and how many it has. Returns what the guest did wrong, NULL for
- * nothing; @notify is whether it waits for an interrupt.
+ * command, and how many it has. Those that come meanwhile are for the next kick,
+ * so a guest that goes on adding does not keep the caller. Returns what the guest
+ * did wrong, NULL for nothing; @notify is whether it waits for an interrupt.
  */
 #define VHOST_CTRL_BYTES 8
 const char *vhost_ctrl_serve(struct vhost_ctrl *ctrl,

@@ -20,7 +20,7 @@ static struct vhost_ctrl ctrl;
 static uint8_t seen[VHOST_CTRL_BYTES];
 static size_t seen_len;
 static unsigned int commands;
-static bool agrees, notified;
+static bool agrees, notified, adds;
 
 static struct vring_desc *desc(unsigned int index)
 {
@@ -37,9 +37,17 @@ static struct vring_used *used(void)
 	return (void *)(memory.base + USED);
 }
 
+static void make_available(uint16_t head)
+{
+	avail()->ring[avail()->idx % SIZE] = head;
+	avail()->idx++;
+}
+
 static bool obey(void *opaque, const uint8_t bytes[VHOST_CTRL_BYTES], size_t len)
 {
 	(void)opaque;
+	if (adds)
+		make_available(0);
 	memcpy(seen, bytes, sizeof(seen));
 	seen_len = len;
 	commands++;
@@ -56,12 +64,6 @@ static void put_desc(void *at, uint64_t addr, uint32_t len, uint16_t flags, uint
 	struct vring_desc value = { addr, len, flags, next };
 
 	memcpy(at, &value, sizeof(value));
-}
-
-static void make_available(uint16_t head)
-{
-	avail()->ring[avail()->idx % SIZE] = head;
-	avail()->idx++;
 }
 
 /* A queue before its first command, which is put as Linux does: header, data, answer. */
@@ -86,6 +88,7 @@ static void power_on(void)
 	put_desc(desc(2), ANSWER, 1, VRING_DESC_F_WRITE, 0);
 	commands = 0;
 	agrees = true;
+	adds = false;
 }
 
 static bool was_seen(void)
@@ -167,6 +170,23 @@ static void an_event_index_is_kept_and_heeded(void)
 	CHECK(!serve() && notified && *avail_event == 2);
 }
 
+/* Another vCPU adds one while one is answered, each time: its kick, not this one, is for that. */
+static void who_goes_on_adding_keeps_nobody(void)
+{
+	uint16_t *avail_event;
+
+	power_on();
+	ctrl.event_idx = true;
+	avail_event = (uint16_t *)&used()->ring[SIZE];
+	adds = true;
+	make_available(0);
+	make_available(0);
+	CHECK(!serve() && commands == 2 && used()->idx == 2 && avail()->idx == 4);
+	CHECK(*avail_event == 2);	/* so that the third was kicked for */
+	adds = false;
+	CHECK(!serve() && commands == 4 && used()->idx == 4 && *avail_event == 4);
+}
+
 static void what_no_ring_may_be_is_refused(void)
 {
 	static const unsigned int sizes[] = { 0, 3, 2048, 65536 };
@@ -226,6 +246,7 @@ static const struct test tests[] = {
 	TEST(of_a_long_one_the_start_is_seen),
 	TEST(a_driver_that_wants_no_interrupt_gets_none),
 	TEST(an_event_index_is_kept_and_heeded),
+	TEST(who_goes_on_adding_keeps_nobody),
 	TEST(what_no_ring_may_be_is_refused),
 	TEST(rules_broken_are_named),
 	TESTS_END
