@@ -6,6 +6,7 @@ check static/spdx "" check_spdx
 check static/tree "" check_tree
 check static/shell "" check_shell
 check static/docs "" check_docs
+check static/rules "" check_rules
 check static/seam "" check_seam
 check static/launcher "build/launcher" check_launcher
 check static/checkpatch "kernel/dev" check_checkpatch
@@ -86,6 +87,41 @@ nobody_asks() {
 
 check_docs() {
 	sphinx-build -W --keep-going -E -b html Documentation "$LOGS/html"
+}
+
+# Each case that Documentation/virtio-rules.rst names is there, and each of the two kinds of ring has its rule.
+check_rules() {
+	local names suite
+	# shellcheck disable=SC2016 # the backquotes of reStructuredText
+	names=$(grep -oE '``[a-z_]+: [a-z0-9_]+``' Documentation/virtio-rules.rst | tr -d '`:' | sort -u)
+	expect "rules name cases (here $(wc -l <<<"$names"))" test "$(wc -l <<<"$names")" -gt 60
+	expect "each is there" all_are_cases "$names"
+	for suite in split packed; do
+		expect "each case of $suite has its rule" test -z "$(comm -13 \
+			<(sed -n "s/^$suite //p" <<<"$names") <(cases_of "$suite" | sort))"
+	done
+}
+
+cases_of() {
+	case $1 in
+	vring) set -- "vring_test" ;;
+	split | packed | model | access) set -- "vring_$1_test" ;;
+	*)
+		sed -nE 's/^TEST(_F)?\(([a-z]+, )?([a-z0-9_]+)\)$/\3/p' "selftests/$1.c"
+		return
+		;;
+	esac
+	sed -nE 's/^\tKUNIT_CASE\(([a-z0-9_]+)\),$/\1/p' "module/virtio/$1.c"
+}
+
+all_are_cases() {
+	local suite name missing=0
+	while read -r suite name; do
+		cases_of "$suite" | grep -qx "$name" && continue
+		echo "virtio-rules.rst: there is no $suite: $name"
+		missing=1
+	done <<<"$1"
+	return $missing
 }
 
 check_launcher() {
