@@ -39,6 +39,12 @@ net_initrd() {
 		modprobe -q af_packet
 		role=$(sed 's/.*role=\([^ ]*\).*/\1/' /proc/cmdline)
 		ip link set eth0 up
+		if [ "$role" = alone ]; then
+			ip addr add 192.0.2.2/24 dev eth0
+			echo "alone: mac $(cat /sys/class/net/eth0/address)"
+			nc -l -p 7001 -e /bin/true
+			poweroff -f
+		fi
 		udhcpc -q -n -t 20 -T 1 -i eth0 -s /dhcp >/dev/null 2>&1
 		read -r ip router </tmp/lease
 		echo "$role: mac $(cat /sys/class/net/eth0/address) mtu $(cat /sys/class/net/eth0/mtu) lease ${ip:+yes}"
@@ -88,6 +94,30 @@ net_host() {
 		mkdir /www && dd if=/dev/urandom of=/www/file bs=1M count=8 2>/dev/null
 		echo "host: sum $(sha256sum </www/file | cut -c1-64)"
 		[ -z "$MODULES" ] || modprobe -a $MODULES
+		# A card without a bridge, whose address is given; and a bridge where there is nobody to give addresses.
+		alone() {
+			card= tries=0
+			guest alone tap,mac=02:00:5e:10:00:01 none >/tmp/alone 2>&1 &
+			guest=$!
+			until [ -n "$card" ] || [ $((tries += 1)) = 600 ]; do
+				sleep 0.1
+				card=$(ls /sys/class/net | grep '^kiln[0-9]')
+			done
+			ip addr add 192.0.2.1/24 dev "$card"
+			until ping -q -c 1 -W 1 192.0.2.2 >/dev/null || [ $((tries += 1)) -ge 600 ]; do
+				:
+			done
+			ping -q -c 3 192.0.2.2 | sed -n 's/^\(.*\) packets transmitted, \(.*\) packets received.*/host: pings alone \1 \2/p'
+			echo bye | nc 192.0.2.2 7001
+			wait "$guest"
+			echo "host: alone ended with $?"
+			cat /tmp/alone
+			mv /bin/dnsmasq /bin/dnsmasq.away
+			kiln net create br1 --subnet 10.30.0.0/24 | sed 's/^/host: /'
+			kiln net list | sed -n 's/^br1 */host: second net /p'
+			kiln net delete br1 && ip link | grep -cE 'br1|kiln[0-9]' | sed 's/^/host: of those two left /'
+			mv /bin/dnsmasq.away /bin/dnsmasq
+		}
 		kiln net create br0 --subnet 10.20.0.0/24 || exit 1
 		kiln net list | sed -n 's/^br0 */host: net /p'
 		nft list ruleset | grep -c masquerade | sed 's/^/host: rules /'
@@ -99,6 +129,7 @@ net_host() {
 			kiln run --name "$name" --kernel /guest/vmlinuz --initrd /guest/initrd --memory 256M --cpus "${CPUS:-1}" --net "$1" $OPTIONS \
 				--append "console=ttyS0 quiet panic=-1 no-kvmapf role=$name peer=$2"
 		}
+		[ -z "$ALONE" ] || alone
 		# The client's card is stopped and goes on, again and again, until there is no client any more.
 		stop_and_go() {
 			times=0
@@ -152,8 +183,15 @@ run_net() {
 # check_guest_net CPU
 check_guest_net() {
 	local log=$LOGS/${CHECK_NAME//\//.}.txt
-	run_net 'VHOST=kiln CLIENT=queues=2' --cpu "$1"
+	run_net 'VHOST=kiln CLIENT=queues=2 ALONE=1' --cpu "$1"
 	expect_net
+	expect "$CHECK_NAME: a card has the address it is given" grep -qx 'alone: mac 02:00:5e:10:00:01' "$log"
+	expect "$CHECK_NAME: and needs no bridge" grep -qx 'host: pings alone 3 3' "$log"
+	expect "$CHECK_NAME: its guest powers off" grep -qx 'host: alone ended with 0' "$log"
+	expect "$CHECK_NAME: without dnsmasq a network says that it has no DHCP" \
+		grep -q '^host: no DHCP: dnsmasq is not installed' "$log"
+	expect "$CHECK_NAME: and is one" grep -qx 'host: second net 10.30.0.0/24 *0' "$log"
+	expect "$CHECK_NAME: both are gone then" grep -qx 'host: of those two left 0' "$log"
 }
 
 # check_guest_vhost kiln|kvm
