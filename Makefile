@@ -64,7 +64,7 @@ fuzz-ioctls: selftests		## fuzz the ioctls on the debug kernel for FUZZ_SECONDS=
 bench:				## kiln beside stock KVM: each vendor, boots, virtio devices; build/bench-*.json
 	@lab/bench
 	@lab/bench --cpu amd --boot
-	@lab/bench --cpu amd --devices
+	@lab/bench --devices
 
 ##@ Install
 install: install-launcher install-module install-access	## module, launcher, man page, udev rule, group kiln

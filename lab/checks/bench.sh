@@ -8,7 +8,9 @@ done
 ! has_backend amd || check bench/repeat bench/amd check_repeat
 ! has_backend amd || check bench/boot "bench/amd kernel/stock" check_boot
 # One bench at a time: they write the same logs.
-! has_backend amd || check bench/devices "bench/boot build/module-stock kernel/stock" check_devices
+! has_backend amd || check bench/devices "bench/boot build/module-stock kernel/stock" check_devices amd
+! has_backend intel || slow_check bench/devices-intel "bench/boot build/module-stock kernel/stock" "four minutes, and amd has the same rows" \
+	check_devices intel
 
 # rows_of JSON: "KILN RATIO NAME" for each row, where each row has exactly its four members and they are numbers.
 rows_of() {
@@ -131,11 +133,12 @@ within_aims() {
 		$2 > aim { print $0 ", aim " aim }' | grep .
 }
 
+# check_devices CPU
 check_devices() {
-	local json=$BUILD/bench-devices-amd.json
+	local json=$BUILD/bench-devices-$1.json
 	rm -f "$json"
-	expect "[amd] disks, cards and consoles are measured" "$LAB/bench" --cpu amd --devices
-	expect "build/bench-devices-amd.json has its rows" test "$(rows_of "$json" | grep -c .)" = 29
-	expect "[amd] no device costs more than its peer, and those within their aims stay there" within_aims "$json"
-	expect "[amd] a request costs the same with more devices and more memory" no_growth "$json"
+	expect "[$1] disks, cards and consoles are measured" "$LAB/bench" --cpu "$1" --devices
+	expect "build/bench-devices-$1.json has its rows" test "$(rows_of "$json" | grep -c .)" = 29
+	expect "[$1] no device costs more than its peer, and those within their aims stay there" within_aims "$json"
+	expect "[$1] a request costs the same with more devices and more memory" no_growth "$json"
 }
