@@ -174,6 +174,12 @@ disk_image() {
 		echo 3 >/proc/sys/vm/drop_caches
 		md5sum -c /sum
 		echo x >>/boots
+		for disk in /sys/block/vd*; do
+			[ "$disk" != /sys/block/vda ] || continue
+			dd if="/dev/${disk##*/}" bs=4k count=16 iflag=direct 2>/dev/null | md5sum
+		done | sort | uniq -c | sed 's/^ */more: /'
+		awk '/virtio[0-9]+-req/ && /MSI/ { for (i = 2; i < 4; i++) n[$NF] += $i } END { for (i in n) if (n[i]) m++; print "interrupts: " m }' \
+			/proc/interrupts
 		mount -o remount,ro /
 		poweroff -f
 	END
@@ -185,15 +191,18 @@ disk_image() {
 	echo "$image"
 }
 
-# check_guest_disk CPU: Debian's kernel with root=/dev/vda, twice from the same image.
+# check_guest_disk CPU: Debian's kernel with root=/dev/vda, twice from the same image, then with a card in each slot of the bus.
 check_guest_disk() {
 	local dir log=$LOGS/${CHECK_NAME//\//.}.txt status release
 	dir=$(kernel_dir stock)
 	release=$(cat "$dir/release")
+	# shellcheck disable=SC2016 # for the shell of the machine
 	"$LAB/vm" --cpu "$1" --kernel stock --timeout 1800 --unpacked "$dir/vmlinuz" \
 		--add "$dir/vmlinuz:/guest/vmlinuz" --add "$(disk_initrd "$dir"):/guest/initrd" --add "$(disk_image):/guest/disk" -- \
-		sh -c 'run() { kiln run --kernel /guest/vmlinuz --initrd /guest/initrd --cpus 2 --disk /guest/disk,queues=2 \
-			--append "console=ttyS0 panic=-1 root=/dev/vda"; }; run && run' | tr -d '\r' | tee "$log"
+		sh -c 'run() { kiln run --kernel /guest/vmlinuz --initrd /guest/initrd --cpus 2 --disk /guest/disk,queues=2 "$@" \
+			--append "console=ttyS0 panic=-1 root=/dev/vda"; }
+			seq 20000 >/guest/more && truncate -s 128K /guest/more && echo "host: $(head -c 65536 /guest/more | md5sum)"
+			run && run $(for i in $(seq 29); do echo --disk /guest/more,ro; done)' | tr -d '\r' | tee "$log"
 	status=${PIPESTATUS[0]}
 	expect "$CHECK_NAME: powers off with status 0, twice" test "$status" = 0
 	expect "$CHECK_NAME: $release is booted twice" test "$(grep -c "Linux version $release " "$log")" = 2
@@ -202,4 +211,7 @@ check_guest_disk() {
 	expect "$CHECK_NAME: the second run finds what the first wrote" grep -qx 'boots: x' "$log"
 	expect "$CHECK_NAME: the rng is found" test "$(grep -cx 'rng: virtio_rng.0' "$log")" = 2
 	expect "$CHECK_NAME: the kernel complains of nothing" test "$(grep -cx 'complaints: 0' "$log")" = 2
+	expect "$CHECK_NAME: 29 more disks, all that there are slots for, are read" \
+		grep -qx "more: 29 $(sed -n 's/^host: //p' "$log")" "$log"
+	expect "$CHECK_NAME: all 30 have interrupted" grep -qx 'interrupts: 3[0-9]' "$log"
 }
