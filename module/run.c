@@ -493,6 +493,9 @@ static int enter_guest(struct kiln_vcpu *vcpu)
 static int block(struct kiln_vcpu *vcpu)
 {
 	kiln_halt_wait(vcpu);
+	/* What it was asked to do while it had nothing to do itself. */
+	if (READ_ONCE(vcpu->kicked))
+		kiln_virtio_serve(vcpu);
 	if (lapic_init_sipi_pending(vcpu->lapic))
 		init_sipi(vcpu);
 	else if (vcpu->mp_state == KVM_MP_STATE_HALTED &&

@@ -180,7 +180,8 @@ struct kiln_vcpu {
 	unsigned long requests;		/* [a] */
 	int mode;			/* [a] enum kiln_mode; written by [t] */
 	int cpu;			/* [p] where loaded, or -1 */
-	struct kiln_queue *kicked;	/* [t] virtio; NULLed by who frees it */
+	struct kiln_queue *kicked;	/* [a] virtio: to be served, or NULL */
+	bool lends;			/* halted: others may set @kicked */
 	struct kiln_vm *vm;		/* [c] */
 	struct kvm_run *run;		/* [c] shared with user space: hostile */
 	struct kiln_lapic *lapic;	/* [c] NULL without in-kernel APIC */

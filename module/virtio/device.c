@@ -712,6 +712,8 @@ static int dev_release(struct inode *inode, struct file *file)
 	u32 i;
 
 	mutex_lock(&dev->lock);
+	if (dev->ops->close)
+		dev->ops->close(dev);
 	reset_owner(dev, NULL);
 	mutex_unlock(&dev->lock);
 	/* Until here slots that change wait for what the device does. */

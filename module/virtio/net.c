@@ -62,13 +62,6 @@ struct merge {
 	struct kiln_vring_used used[KILN_VIRTIO_MAX_NUM];
 };
 
-static struct net_tap *tap_of(const struct kiln_queue *queue)
-{
-	struct nic *nic = queue->dev->priv;
-
-	return &nic->taps[queue->index / 2];
-}
-
 /*
  * No packet is longer: 64 KiB behind headers, and some. Taps take lengths for
  * ints here and there, and allocate what they are given.
@@ -137,7 +130,7 @@ static void send_burst(struct kiln_queue *queue)
 
 	if (!nr)
 		return;
-	dropped = kiln_tap_send_burst(tap_of(queue), burst);
+	dropped = kiln_tap_send_burst(kiln_net_tap(queue), burst);
 	if (unlikely(dropped))
 		atomic64_add(dropped, &queue->dev->vm->stats.virtio_drop);
 	kiln_queue_push_batch(queue, burst->used, nr);
@@ -162,7 +155,7 @@ static bool send(struct kiln_queue *queue, const struct kiln_vring_chain *chain)
 	if (unlikely(chain->out_len > NET_SEND_MAX))
 		r = -EMSGSIZE;
 	else if (likely(READ_ONCE(nic->link)))
-		r = kiln_tap_send(tap_of(queue), chain->iov, chain->nr_out,
+		r = kiln_tap_send(kiln_net_tap(queue), chain->iov, chain->nr_out,
 				  chain->out_len);
 	if (unlikely(r == -EAGAIN))
 		return false;
@@ -185,7 +178,7 @@ static bool gather(struct kiln_queue *queue,
 	int r = 0;
 
 	if (likely(READ_ONCE(nic->link)))
-		r = kiln_tap_gather(tap_of(queue), burst, chain->iov,
+		r = kiln_tap_gather(kiln_net_tap(queue), burst, chain->iov,
 				    chain->nr_out, chain->out_len);
 	if (unlikely(r < 0)) {
 		refuse(queue, chain, r, "a packet to be sent cannot be read");
@@ -224,7 +217,7 @@ static bool serve_tx(struct kiln_queue *queue, unsigned int *budget)
 	bool more = take_tx(queue, budget);
 
 	send_burst(queue);
-	WRITE_ONCE(tap_of(queue)->sent, true);
+	WRITE_ONCE(kiln_net_tap(queue)->sent, true);
 	return more;
 }
 
@@ -389,7 +382,7 @@ static enum tap_state drain(struct kiln_queue *queue, struct net_tap *tap,
  */
 static void pace(struct kiln_queue *queue)
 {
-	struct net_tap *tap = tap_of(queue);
+	struct net_tap *tap = kiln_net_tap(queue);
 	u64 now = ktime_get_ns();
 	bool burst = now - tap->served < NET_BURST_NS && !READ_ONCE(tap->sent);
 
@@ -414,7 +407,7 @@ static bool serve_rx(struct kiln_queue *queue, unsigned int *budget)
 			state = drain(queue, &nic->taps[i], budget);
 		mutex_unlock(&nic->taps[i].lock);
 	}
-	if (unlikely(kiln_tap_gone(tap_of(queue))))
+	if (unlikely(kiln_tap_gone(kiln_net_tap(queue))))
 		set_link(queue->dev, false);
 	if (state == TAP_EMPTY)
 		pace(queue);
@@ -644,6 +637,15 @@ static void net_destroy(struct kiln_virtio *dev)
 	kvfree(nic);
 }
 
+static void net_close(struct kiln_virtio *dev)
+{
+	struct nic *nic = dev->priv;
+	u32 i;
+
+	for (i = 0; i < nic->nr_pairs; i++)
+		kiln_tap_detach(&nic->taps[i]);
+}
+
 /* Of a driver that begins; one that goes on has told already. */
 static void begin(struct kiln_virtio *dev)
 {
@@ -697,5 +699,6 @@ const struct kiln_virtio_ops kiln_virtio_net = {
 	.start_queue = net_start_queue,
 	.serve = net_serve,
 	.reset = net_reset,
+	.close = net_close,
 	.ioctl = net_ioctl,
 };

@@ -238,6 +238,14 @@ struct nic {
 	struct net_tap taps[NET_PAIRS];
 };
 
+/* The one that a queue of packets has for its own. */
+static inline struct net_tap *kiln_net_tap(const struct kiln_queue *queue)
+{
+	struct nic *nic = queue->dev->priv;
+
+	return &nic->taps[queue->index / 2];
+}
+
 /* Pairs there are queues for: all, or one to a driver without MQ (§5.1.2). */
 static inline u32 kiln_net_pairs(const struct kiln_virtio *dev)
 {

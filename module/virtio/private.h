@@ -206,6 +206,7 @@ void kiln_worker_wake(struct kiln_worker *worker);
  * @worker: serves what a vCPU's thread does not
  * @timer: wakes @worker when a limit lets it go on
  * @inline_ok: [q] a vCPU's own thread may serve a kick; read by any
+ * @vcpu: [q] whose thread did last, or NULL; read by any
  * @done: [a] requests that came back from the host, the back end's
  * @iov: [q] room for the chain that is being taken
  * @priv: the back end's
@@ -241,6 +242,7 @@ struct kiln_queue {
 	struct kiln_worker worker;
 	struct hrtimer timer;
 	bool inline_ok;
+	struct kiln_vcpu *vcpu;
 	struct llist_head done;
 	struct iovec *iov;
 	void *priv;
@@ -278,6 +280,8 @@ struct kiln_queue {
  *	queue runs. May be NULL
  * @write_config: the driver writes @len bytes, which are inside, at @off: 0 or
  *	-EINVAL. dev->lock. May be NULL: nothing can be written
+ * @close: the descriptor is closed: whoever calls kiln_queue_ask() does so no
+ *	more after that. dev->lock. May be NULL
  * @ioctl: a call that is not common to all; -ENOTTY if it is none. dev->lock
  */
 struct kiln_virtio_ops {
@@ -301,6 +305,7 @@ struct kiln_virtio_ops {
 	void (*reset)(struct kiln_virtio *dev);
 	int (*write_config)(struct kiln_virtio *dev, u32 off, const u8 *buf,
 			    u32 len);
+	void (*close)(struct kiln_virtio *dev);
 	long (*ioctl)(struct kiln_virtio *dev, unsigned int cmd,
 		      void __user *user);
 };
@@ -425,6 +430,16 @@ int kiln_queue_wait_idle(struct kiln_queue *queue);
 void kiln_queue_go_on(struct kiln_queue *queue);
 
 /* ---- what back ends ask of queue.c ---- */
+
+/**
+ * kiln_queue_ask() - have a halted vCPU's thread look at a queue
+ * @queue: runs, and inline_ok; nobody asks once ops->close() has returned
+ * @vcpu: of the device's VM, or NULL
+ *
+ * Return: true if it will; false: it is not halted, or asked already.
+ * Context: any, a full barrier if true: it sees what was there before.
+ */
+bool kiln_queue_ask(struct kiln_queue *queue, struct kiln_vcpu *vcpu);
 
 /**
  * kiln_queue_kick() - have the worker look at a queue

@@ -38,19 +38,38 @@ static void note_kick(struct kiln_queue *queue)
 void kiln_virtio_ring(struct kiln_doorbell *bell, struct kiln_vcpu *vcpu)
 {
 	struct kiln_queue *queue = container_of(bell, struct kiln_queue, bell);
+	struct kiln_queue *noted;
 
 	note_kick(queue);
 	if (!vcpu || !READ_ONCE(queue->inline_ok)) {
 		kiln_queue_kick(queue);
 		return;
 	}
-	/* Only this thread sets it, so it cannot become set in between. */
-	if (!READ_ONCE(vcpu->kicked)) {
-		WRITE_ONCE(vcpu->kicked, queue);
+	noted = cmpxchg(&vcpu->kicked, NULL, queue);
+	if (!noted)
 		set_bit(KILN_REQ_VIRTIO, &vcpu->requests);
-	} else if (READ_ONCE(vcpu->kicked) != queue) {
+	else if (noted != queue)
 		kiln_queue_kick(queue);
-	}
+}
+
+bool kiln_queue_ask(struct kiln_queue *queue, struct kiln_vcpu *vcpu)
+{
+	struct kiln_queue *noted;
+
+	if (!vcpu || !READ_ONCE(vcpu->lends))
+		return false;
+	noted = cmpxchg(&vcpu->kicked, NULL, queue);
+	if (noted)
+		return noted == queue;
+	/*
+	 * Whoever ends its wait looks for a note then: either it finds this one,
+	 * or that is seen here. Pairs with kiln_halt_wait().
+	 */
+	if (!READ_ONCE(vcpu->lends) &&
+	    cmpxchg(&vcpu->kicked, queue, NULL) == queue)
+		return false;
+	kiln_vcpu_kick(vcpu);
+	return true;
 }
 
 /* Called with the eventfd's wait-queue lock held, IRQs off. */
@@ -268,11 +287,9 @@ static struct kiln_queue *take_note(struct kiln_vcpu *vcpu)
 
 	/* The reference that the descriptor holds is dropped after a grace period. */
 	rcu_read_lock();
-	queue = READ_ONCE(vcpu->kicked);
-	if (queue) {
+	queue = xchg(&vcpu->kicked, NULL);
+	if (queue)
 		kref_get(&queue->dev->ref);
-		WRITE_ONCE(vcpu->kicked, NULL);
-	}
 	rcu_read_unlock();
 	return queue;
 }
@@ -285,6 +302,7 @@ void kiln_virtio_serve(struct kiln_vcpu *vcpu)
 	if (!queue)
 		return;
 	if (mutex_trylock(&queue->lock)) {
+		WRITE_ONCE(queue->vcpu, vcpu);
 		more = serve(queue, INLINE_BUDGET);
 		mutex_unlock(&queue->lock);
 	}
