@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -21,7 +23,7 @@
 /* ---- the guest ---- */
 
 static uint32_t rounds __guest_data = 3;
-static struct ring guest_ring __guest_data;
+static struct ring guest_ring __guest_data, guest_tx __guest_data;
 
 static __guest void sends_packets(void)
 {
@@ -49,6 +51,34 @@ static __guest void receives_packets(void)
 		ring_add(&guest_ring, &p, 1);
 		*(volatile uint16_t *)DOORBELL = 0;
 		guest_sync(i);
+		while (guest_count[VECTOR] == n) {
+			cli();
+			if (guest_count[VECTOR] == n)
+				sti_hlt();
+			sti();
+		}
+		cli();
+		n = guest_count[VECTOR];
+		guest_assert(ring_collect(&guest_ring, &id, &len));
+		guest_expect(HDR + 60, len);
+	}
+	guest_done();
+}
+
+/* Ask, and halt until the answer is there: @rounds times. */
+static __guest void asks(void)
+{
+	struct ring_piece question = { TX_DATA, HDR + 60, false }, answer = { RX_DATA, 2048, true };
+	uint32_t id = 0, len = 0, n = 0;
+
+	apic_enable();
+	guest_handlers[VECTOR] = count_trap_eoi;
+	for (uint32_t i = 0; i < rounds; i++) {
+		ring_add(&guest_ring, &answer, 1);
+		ring_add(&guest_tx, &question, 1);
+		*(volatile uint16_t *)DOORBELL = 0;
+		while (!ring_collect(&guest_tx, &id, &len))
+			pause_cpu();
 		while (guest_count[VECTOR] == n) {
 			cli();
 			if (guest_count[VECTOR] == n)
@@ -524,6 +554,121 @@ TEST_F(net, a_guest_is_told_by_a_message)
 		wire_send(&self->wire, NULL, self->frame, 60);
 	}
 	ASSERT_DONE(self->vcpu);
+}
+
+/* What /proc/@task/status says of @what: of a number what it is, of a word its first letter. */
+static long status_of(pid_t task, const char *what)
+{
+	char path[64], line[256];
+	long value = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", task);
+	f = fopen(path, "r");
+	while (f && value < 0 && fgets(line, sizeof(line), f)) {
+		size_t n = strlen(what);
+
+		if (!strncmp(line, what, n)) {
+			n += strspn(line + n, "\t ");
+			value = line[n] >= '0' && line[n] <= '9' ? atol(line + n) : line[n];
+		}
+	}
+	if (f)
+		fclose(f);
+	return value;
+}
+
+struct asker {
+	struct vcpu *vcpu;
+	pthread_t thread;
+	_Atomic pid_t tid;
+	const char *outcome;
+};
+
+/* Signals make it leave: it comes back. */
+static void *runs(void *arg)
+{
+	struct asker *a = arg;
+	int r;
+
+	a->tid = gettid();
+	do {
+		r = vcpu_run(a->vcpu);
+	} while (r == -EINTR || r == -EAGAIN);
+	a->outcome = r ? strerror(-r) : vcpu_describe(a->vcpu);
+	return NULL;
+}
+
+static void nothing(int signal)
+{
+}
+
+static void start_asker(struct asker *a, struct vcpu *vcpu, struct virtio *v, uint64_t features, uint32_t n)
+{
+	struct sigaction action = { .sa_handler = nothing };
+
+	sigaction(SIGUSR1, &action, NULL);
+	vcpu_long_mode(vcpu, asks);
+	if (virtio_doorbell(v, TX, DOORBELL, 0) || virtio_start(v, features) ||
+	    virtio_msi(v, RX, VECTOR, KILN_VIRTIO_MSI_ENABLE))
+		die("a device for who asks");
+	ring_init(&GUEST(vcpu->vm, guest_ring), 0, VIRTIO_RING(RX), VIRTIO_NUM, features & PACKED, features & EVENT_IDX);
+	ring_init(&GUEST(vcpu->vm, guest_tx), 0, VIRTIO_RING(TX), VIRTIO_NUM, features & PACKED, features & EVENT_IDX);
+	GUEST(vcpu->vm, rounds) = n;
+	memset(vcpu->vm->ram + TX_DATA, 0, HDR);
+	make_frame(vcpu->vm->ram + TX_DATA + HDR, other_mac, 60, 0);
+	*a = (struct asker) { .vcpu = vcpu };
+	if (pthread_create(&a->thread, NULL, runs, a))
+		die("pthread_create");
+	while (!a->tid)
+		sched_yield();
+}
+
+/* Its thread does what the worker would have to be woken for. */
+TEST_F(net, a_halted_guest_that_asked_receives_by_itself)
+{
+	long before, after;
+	struct asker a;
+	pid_t worker;
+
+	start_asker(&a, self->vcpu, &self->v, variant->features, 100);
+	worker = virtio_thread("net", RX);
+	ASSERT_LT(0, worker);
+	make_frame(self->frame, guest_mac, 60, 0);
+	before = status_of(worker, "voluntary_ctxt_switches:");
+	for (int i = 0; i < 100; i++) {
+		ASSERT_EQ(60, wire_recv(&self->wire, NULL, self->seen, sizeof(self->seen), 5000));
+		while (status_of(a.tid, "State:") != 'S')
+			sched_yield();
+		wire_send(&self->wire, NULL, self->frame, 60);
+	}
+	pthread_join(a.thread, NULL);
+	EXPECT_STREQ("done", a.outcome);
+	after = status_of(worker, "voluntary_ctxt_switches:");
+	EXPECT_LE(0, before);
+	EXPECT_GE(before + 10, after);
+}
+
+/* What it was asked to do while it left the kernel is done all the same. */
+TEST_F(net, a_guest_that_leaves_while_it_is_asked_receives)
+{
+	struct asker a;
+
+	start_asker(&a, self->vcpu, &self->v, variant->features, 500);
+	make_frame(self->frame, guest_mac, 60, 0);
+	for (int i = 0; i < 500; i++) {
+		ASSERT_EQ(60, wire_recv(&self->wire, NULL, self->seen, sizeof(self->seen), 5000))
+			TH_LOG("round %d", i);
+		for (int j = 0; j < i % 50 * 20; j++)
+			pause_cpu();
+		if (i % 2)
+			pthread_kill(a.thread, SIGUSR1);
+		wire_send(&self->wire, NULL, self->frame, 60);
+		if (!(i % 2))
+			pthread_kill(a.thread, SIGUSR1);
+	}
+	pthread_join(a.thread, NULL);
+	EXPECT_STREQ("done", a.outcome);
 }
 
 /* ---- the link ---- */
