@@ -8,9 +8,10 @@
  * host's own network code running, which needs no other thread: a vCPU's does it
  * in its own exit.
  *
- * From the wire: the tap wakes the queue's worker. How long the next packet is
- * and whom it is for is known before a buffer is taken, so no buffer is taken in
- * vain, and with mergeable buffers as many as it needs.
+ * From the wire: the tap wakes the queue's worker, or a halted vCPU that waits
+ * for an answer. How long the next packet is and whom it is for is known before
+ * a buffer is taken, so no buffer is taken in vain, and with mergeable buffers
+ * as many as it needs.
  *
  * Packets of taps whose own queues the driver does not use (§5.1.6.5.5) are
  * received on those it does use.

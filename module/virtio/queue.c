@@ -6,8 +6,9 @@
  * with IRQs off, or from an eventfd. It touches no guest memory. Where the back
  * end says that a vCPU's thread may do the work, the doorbell only leaves a
  * note for that thread, which serves the queue before it enters the guest
- * again: nobody has to be woken. Otherwise, and for all that comes from
- * elsewhere, the queue's worker does it.
+ * again: nobody has to be woken. A back end may leave such a note with a halted
+ * vCPU, too. Otherwise, and for all else that comes from elsewhere, the queue's
+ * worker does it.
  *
  * Whoever serves holds queue->lock. A vCPU that does not get it leaves the
  * work to the worker, which looks once more after whoever had it.
