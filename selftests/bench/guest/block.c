@@ -60,16 +60,16 @@ static void submit(struct disk *disk, uint16_t slot, uint32_t type, uint32_t pag
 	req->header.type = type;
 	req->header.sector = page * (BYTES / 512);
 	req->status = 0xff;
-	table[0] = (struct desc){ (uint32_t)&req->header, sizeof(req->header), DESC_NEXT, 1 };
-	table[1] = (struct desc){ (uint32_t)buffer, BYTES, DESC_NEXT | (type == T_IN ? DESC_WRITE : 0), 2 };
-	table[2] = (struct desc){ (uint32_t)&req->status, 1, DESC_WRITE, 0 };
-	disk->queue->desc[slot] = (struct desc){ (uint32_t)table, sizeof(req->table), DESC_INDIRECT, 0 };
+	table[0] = (struct desc){ (uintptr_t)&req->header, sizeof(req->header), DESC_NEXT, 1 };
+	table[1] = (struct desc){ (uintptr_t)buffer, BYTES, DESC_NEXT | (type == T_IN ? DESC_WRITE : 0), 2 };
+	table[2] = (struct desc){ (uintptr_t)&req->status, 1, DESC_WRITE, 0 };
+	disk->queue->desc[slot] = (struct desc){ (uintptr_t)table, sizeof(req->table), DESC_INDIRECT, 0 };
 	queue_add(disk->queue, slot);
 }
 
 static void submit_random(struct disk *disk, uint16_t slot, uint32_t type)
 {
-	submit(disk, slot, type, noise() % disk->pages, (void *)(SPREAD + noise() % buffers * PAGE));
+	submit(disk, slot, type, noise() % disk->pages, (void *)(uintptr_t)(SPREAD + noise() % buffers * PAGE));
 }
 
 static uint16_t collect(struct disk *disk)
@@ -172,7 +172,7 @@ void measure_block(const struct words *w)
 		check(&disks[i]);
 	/* Each page is touched first, here and in the host. */
 	for (uint32_t i = 0; i < buffers; i++)
-		*(volatile uint32_t *)(SPREAD + i * PAGE) = i;
+		*(volatile uint32_t *)(uintptr_t)(SPREAD + i * PAGE) = i;
 	run(type, depth, n, REQUESTS / 4);
 	report(w, run(type, depth, n, REQUESTS), REQUESTS / n * n);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The guest that measures devices: what its parts share. It runs on one CPU in 32-bit protected mode without paging,
- * so an address is a physical one, and drives virtio-pci devices (modern, split rings, event index, MSI-X) as Linux
- * does: halted while it waits, one kick for what it has at hand, one interrupt for what came back meanwhile.
+ * The guest that measures devices: what its parts share. It runs on one CPU in 64-bit mode, as Linux does, with the
+ * first 4 GiB mapped one to one, so an address is a physical one. It drives virtio-pci devices (modern, split rings,
+ * event index, MSI-X) as Linux does, too: halted while it waits, one kick for what it has at hand, one interrupt for
+ * what came back meanwhile.
  */
 #ifndef KILN_BENCH_GUEST_H
 #define KILN_BENCH_GUEST_H
@@ -58,7 +59,7 @@ static inline void barrier(void)
 /* Stores before it are seen before loads after it. */
 static inline void full_barrier(void)
 {
-	asm volatile("lock; addl $0, (%%esp)" : : : "memory", "cc");
+	asm volatile("lock; addl $0, (%%rsp)" : : : "memory", "cc");
 }
 
 /* ---- main.c ---- */

@@ -15,7 +15,7 @@ static char *buffer;
 /* The console's text is in @buffer. */
 static void write_buffer(uint32_t bytes)
 {
-	tx->desc[0] = (struct desc){ (uint32_t)buffer, bytes, 0, 0 };
+	tx->desc[0] = (struct desc){ (uintptr_t)buffer, bytes, 0, 0 };
 	queue_add(tx, 0);
 	queue_want(tx, 1);
 	queue_kick(tx);

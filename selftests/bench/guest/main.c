@@ -97,7 +97,7 @@ void *memcpy(void *to, const void *from, size_t len)
 
 void *pages(uint32_t bytes)
 {
-	static uint32_t next = MEMORY_BEGIN;
+	static uintptr_t next = MEMORY_BEGIN;
 	void *p = (void *)next;
 
 	next += (bytes + PAGE - 1) & -PAGE;
@@ -126,15 +126,15 @@ static uint32_t pv_eoi;		/* bit 0: this interrupt needs none (msr.rst, MSR_KVM_P
 
 static void wrmsr(uint32_t msr, uint64_t value)
 {
-	asm volatile("wrmsr" : : "c"(msr), "A"(value) : "memory");
+	asm volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
 }
 
 static uint64_t rdmsr(uint32_t msr)
 {
-	uint64_t value;
+	uint32_t low, high;
 
-	asm volatile("rdmsr" : "=A"(value) : "c"(msr));
-	return value;
+	asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+	return (uint64_t)high << 32 | low;
 }
 
 static void cpuid(uint32_t leaf, uint32_t r[4])
@@ -161,19 +161,21 @@ extern char interrupt[], exception[];
 static void interrupts_init(void)
 {
 	static struct {
-		uint16_t low, selector, flags, high;
+		uint16_t low, selector, flags, middle;
+		uint32_t high, reserved;
 	} idt[256];
 	static struct __attribute__((packed)) {
 		uint16_t limit;
-		uint32_t base;
-	} idtr = { sizeof(idt) - 1, (uint32_t)idt };
+		uint64_t base;
+	} idtr = { sizeof(idt) - 1, (uintptr_t)idt };
 	uint32_t r[4];
 
 	for (int i = 0; i < 256; i++) {
-		uint32_t at = (uint32_t)(i < 32 ? exception : interrupt);
+		uintptr_t at = (uintptr_t)(i < 32 ? exception : interrupt);
 
 		idt[i].low = at;
-		idt[i].high = at >> 16;
+		idt[i].middle = at >> 16;
+		idt[i].high = at >> 32;
 		idt[i].selector = 8;
 		idt[i].flags = 0x8e00;
 	}
@@ -191,7 +193,7 @@ static void interrupts_init(void)
 		return;
 	cpuid(0x40000001, r);
 	if (r[0] & 1u << 6)
-		wrmsr(MSR_PV_EOI, (uint32_t)&pv_eoi | 1);
+		wrmsr(MSR_PV_EOI, (uintptr_t)&pv_eoi | 1);
 }
 
 /* ---- the command line ---- */
@@ -234,21 +236,22 @@ static void measure(const struct words *w)
 	}
 }
 
+/* As the loader has it: addresses of 32 bits. */
 struct multiboot {
-	uint32_t flags, mem[2], boot_device;
-	char *cmdline;
+	uint32_t flags, mem[2], boot_device, cmdline;
 };
 
 void guest_main(struct multiboot *info)
 {
 	static char text[512];
+	const char *cmdline = (const char *)(uintptr_t)info->cmdline;
 	struct words w;
 	char *p = text;
 
 	if (!(info->flags & 4))
 		fail("no command line");
-	for (uint32_t i = 0; i < sizeof(text) - 1 && info->cmdline[i]; i++)
-		text[i] = info->cmdline[i];
+	for (uint32_t i = 0; i < sizeof(text) - 1 && cmdline[i]; i++)
+		text[i] = cmdline[i];
 	interrupts_init();
 	/* QEMU puts the kernel's name before it. */
 	while (*p && *p != '@')

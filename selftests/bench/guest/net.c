@@ -21,7 +21,7 @@ static uint8_t *rx_buffers, *tx_buffers;
 
 static void give(uint16_t slot)
 {
-	rx->desc[slot] = (struct desc){ (uint32_t)(rx_buffers + slot * RX_BYTES), RX_BYTES, DESC_WRITE, 0 };
+	rx->desc[slot] = (struct desc){ (uintptr_t)(rx_buffers + slot * RX_BYTES), RX_BYTES, DESC_WRITE, 0 };
 	queue_add(rx, slot);
 }
 
@@ -34,7 +34,7 @@ static void make_packet(uint16_t slot, uint16_t type, uint32_t bytes)
 	copy(p + HEADER + 6, "\x52\x4b\0\0\0\1", 6);
 	p[HEADER + 12] = type >> 8;
 	p[HEADER + 13] = type;
-	tx->desc[slot] = (struct desc){ (uint32_t)p, HEADER + bytes, 0, 0 };
+	tx->desc[slot] = (struct desc){ (uintptr_t)p, HEADER + bytes, 0, 0 };
 }
 
 /* Sends those made in slots 0 to n - 1, and waits until they are gone. */

@@ -33,7 +33,7 @@ static volatile uint8_t *bar(uint16_t where, uint8_t number)
 
 	if (!low || (low & 1) || ((low & 4) && config_read(where, 0x14 + 4 * number)))
 		fail("a BAR is not below 4 GiB");
-	return (volatile uint8_t *)(low & ~15u);
+	return (volatile uint8_t *)(uintptr_t)(low & ~15u);
 }
 
 /* All interrupts of the device are one message to this CPU. */
@@ -129,11 +129,11 @@ static void queue_init(struct device *d, uint16_t number)
 	*common16(d, 26) = 0;
 	if (*common16(d, 26))
 		fail("no message for a queue");
-	*common32(d, 32) = (uint32_t)q->desc;
+	*common32(d, 32) = (uintptr_t)q->desc;
 	*common32(d, 36) = 0;
-	*common32(d, 40) = (uint32_t)q->avail;
+	*common32(d, 40) = (uintptr_t)q->avail;
 	*common32(d, 44) = 0;
-	*common32(d, 48) = (uint32_t)q->used;
+	*common32(d, 48) = (uintptr_t)q->used;
 	*common32(d, 52) = 0;
 	*common16(d, 28) = 1;
 }
