@@ -75,7 +75,8 @@ static s64 timer_left(struct kiln_vcpu *vcpu)
 
 static bool may_go_on(struct kiln_vcpu *vcpu)
 {
-	if (READ_ONCE(vcpu->kicked))
+	/* A device's queue waits for this thread. */
+	if (test_bit(KILN_REQ_VIRTIO, &vcpu->requests))
 		return true;
 	timer_left(vcpu);
 	if (lapic_init_sipi_pending(vcpu->lapic))
@@ -174,28 +175,17 @@ static void adapt_polling(struct kiln_vcpu *vcpu, u64 slept)
 		vcpu->halt_poll_ns = min_t(u64, vcpu->halt_poll_ns * 2, max);
 }
 
-static void wait(struct kiln_vcpu *vcpu)
+void kiln_halt_wait(struct kiln_vcpu *vcpu)
 {
 	u64 start;
 
-	if (vcpu->halt_poll_ns && poll(vcpu))
+	/* No hrtimer interrupts the sleep: it ends a little before. */
+	lapic_timer_use_hw(vcpu, true);
+	if (may_go_on(vcpu) || (vcpu->halt_poll_ns && poll(vcpu)))
 		return;
 	start = local_clock();
 	sleep(vcpu);
 	adapt_polling(vcpu, local_clock() - start);
-}
-
-void kiln_halt_wait(struct kiln_vcpu *vcpu)
-{
-	/* No hrtimer interrupts the sleep: it ends a little before. */
-	lapic_timer_use_hw(vcpu, true);
-	if (may_go_on(vcpu))
-		return;
-	WRITE_ONCE(vcpu->lends, true);
-	wait(vcpu);
-	WRITE_ONCE(vcpu->lends, false);
-	/* Whoever comes too late takes it back: pairs with kiln_queue_ask(). */
-	smp_mb();
 }
 
 /*

@@ -494,7 +494,7 @@ static int block(struct kiln_vcpu *vcpu)
 {
 	kiln_halt_wait(vcpu);
 	/* What it was asked to do while it had nothing to do itself. */
-	if (READ_ONCE(vcpu->kicked))
+	if (kiln_take_request(vcpu, KILN_REQ_VIRTIO))
 		kiln_virtio_serve(vcpu);
 	if (lapic_init_sipi_pending(vcpu->lapic))
 		init_sipi(vcpu);
@@ -618,7 +618,11 @@ static int run_with_fpu(struct kiln_vcpu *vcpu)
 	vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 	fpu_swap_kvm_fpstate(&vcpu->fpu, true);
 	vcpu->stats.fpu_loads++;
+	WRITE_ONCE(vcpu->lends, true);
 	r = run_loop(vcpu);
+	WRITE_ONCE(vcpu->lends, false);
+	/* Whoever comes too late takes it back: pairs with kiln_queue_ask(). */
+	smp_mb();
 	fpu_swap_kvm_fpstate(&vcpu->fpu, false);
 	return r;
 }

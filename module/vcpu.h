@@ -181,7 +181,7 @@ struct kiln_vcpu {
 	int mode;			/* [a] enum kiln_mode; written by [t] */
 	int cpu;			/* [p] where loaded, or -1 */
 	struct kiln_queue *kicked;	/* [a] virtio: to be served, or NULL */
-	bool lends;			/* halted: others may set @kicked */
+	bool lends;			/* [t] in the run loop: others may set @kicked */
 	struct kiln_vm *vm;		/* [c] */
 	struct kvm_run *run;		/* [c] shared with user space: hostile */
 	struct kiln_lapic *lapic;	/* [c] NULL without in-kernel APIC */

@@ -138,9 +138,10 @@ void kiln_tap_close(struct net_tap *tap)
 /* ---------------------------------------------------------------- wake-ups */
 
 /*
- * A guest that has sent since it got something, and then halts, waits for an
- * answer: its vCPU receives it by itself, which saves waking the worker and a
- * switch of tasks. What makes a burst is the worker's, which gathers it.
+ * A guest that has sent since it got something waits for an answer. If its vCPU
+ * halts, or was preempted by who answers, its thread receives it, which saves
+ * waking the worker and switching to it and back. What makes a burst is the
+ * worker's, which gathers it.
  */
 static void tell(struct kiln_queue *rx)
 {

@@ -432,11 +432,12 @@ void kiln_queue_go_on(struct kiln_queue *queue);
 /* ---- what back ends ask of queue.c ---- */
 
 /**
- * kiln_queue_ask() - have a halted vCPU's thread look at a queue
+ * kiln_queue_ask() - have a vCPU's thread look at a queue, if it waits
  * @queue: runs, and inline_ok; nobody asks once ops->close() has returned
  * @vcpu: of the device's VM, or NULL
  *
- * Return: true if it will; false: it is not halted, or asked already.
+ * Return: true if it will, before it enters the guest again; false: it is
+ * neither halted nor waits for a CPU, or has another queue to look at.
  * Context: any, a full barrier if true: it sees what was there before.
  */
 bool kiln_queue_ask(struct kiln_queue *queue, struct kiln_vcpu *vcpu);

@@ -53,23 +53,31 @@ void kiln_virtio_ring(struct kiln_doorbell *bell, struct kiln_vcpu *vcpu)
 		kiln_queue_kick(queue);
 }
 
+/* Is a vCPU's thread about to be woken, or to get the CPU, anyway? */
+static bool has_time(struct kiln_vcpu *vcpu)
+{
+	return READ_ONCE(vcpu->lends) &&
+	       (READ_ONCE(vcpu->mp_state) == KVM_MP_STATE_HALTED ||
+		READ_ONCE(vcpu->preempted));
+}
+
 bool kiln_queue_ask(struct kiln_queue *queue, struct kiln_vcpu *vcpu)
 {
 	struct kiln_queue *noted;
 
-	if (!vcpu || !READ_ONCE(vcpu->lends))
+	if (!vcpu || !has_time(vcpu))
 		return false;
 	noted = cmpxchg(&vcpu->kicked, NULL, queue);
 	if (noted)
 		return noted == queue;
 	/*
-	 * Whoever ends its wait looks for a note then: either it finds this one,
-	 * or that is seen here. Pairs with kiln_halt_wait().
+	 * Whoever leaves the run loop looks for a note then: either it finds this
+	 * one, or that is seen here. Pairs with run_with_fpu().
 	 */
 	if (!READ_ONCE(vcpu->lends) &&
 	    cmpxchg(&vcpu->kicked, queue, NULL) == queue)
 		return false;
-	kiln_vcpu_kick(vcpu);
+	kiln_vcpu_request(vcpu, KILN_REQ_VIRTIO);
 	return true;
 }
 
