@@ -127,7 +127,7 @@ within_aims() {
 	! rows_of "$1" | awk '
 		{ aim = 1 }
 		/ 4 KiB / { aim = 0.5 }
-		/ packet sent, / || / packet received, in bursts / { aim = 0.8 }
+		/ packet / { aim = 0.8 }
 		/ virtio console / { aim = 0.1 }
 		/ of TCP / { aim = 1.05 }
 		$2 > aim { print $0 ", aim " aim }' | grep .
