@@ -75,10 +75,10 @@ static s64 timer_left(struct kiln_vcpu *vcpu)
 
 static bool may_go_on(struct kiln_vcpu *vcpu)
 {
+	timer_left(vcpu);
 	/* A device's queue waits for this thread. */
 	if (test_bit(KILN_REQ_VIRTIO, &vcpu->requests))
 		return true;
-	timer_left(vcpu);
 	if (lapic_init_sipi_pending(vcpu->lapic))
 		return true;
 	return vcpu->mp_state == KVM_MP_STATE_HALTED && kiln_halt_ends(vcpu);

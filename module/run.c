@@ -494,8 +494,12 @@ static int block(struct kiln_vcpu *vcpu)
 {
 	kiln_halt_wait(vcpu);
 	/* What it was asked to do while it had nothing to do itself. */
-	if (kiln_take_request(vcpu, KILN_REQ_VIRTIO))
-		kiln_virtio_serve(vcpu);
+	if (kiln_take_request(vcpu, KILN_REQ_VIRTIO)) {
+		if (vcpu->wait_tsc)
+			kiln_virtio_leave(vcpu);
+		else
+			kiln_virtio_serve(vcpu);
+	}
 	if (lapic_init_sipi_pending(vcpu->lapic))
 		init_sipi(vcpu);
 	else if (vcpu->mp_state == KVM_MP_STATE_HALTED &&

@@ -206,7 +206,7 @@ void kiln_worker_wake(struct kiln_worker *worker);
  * @worker: serves what a vCPU's thread does not
  * @timer: wakes @worker when a limit lets it go on
  * @inline_ok: [q] a vCPU's own thread may serve a kick; read by any
- * @vcpu: [q] whose thread did last, or NULL; read by any
+ * @vcpu: [q] whose thread did last, or NULL: the worker; read by any
  * @done: [a] requests that came back from the host, the back end's
  * @iov: [q] room for the chain that is being taken
  * @priv: the back end's
@@ -437,7 +437,7 @@ void kiln_queue_go_on(struct kiln_queue *queue);
  * @vcpu: of the device's VM, or NULL
  *
  * Return: true if it will, before it enters the guest again; false: it is
- * neither halted nor waits for a CPU, or has another queue to look at.
+ * neither halted nor waits for this CPU, or was asked already.
  * Context: any, a full barrier if true: it sees what was there before.
  */
 bool kiln_queue_ask(struct kiln_queue *queue, struct kiln_vcpu *vcpu);

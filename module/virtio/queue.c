@@ -53,23 +53,25 @@ void kiln_virtio_ring(struct kiln_doorbell *bell, struct kiln_vcpu *vcpu)
 		kiln_queue_kick(queue);
 }
 
-/* Is a vCPU's thread about to be woken, or to get the CPU, anyway? */
+/*
+ * Is a vCPU's thread about to be woken, or to get the CPU, anyway? That for which
+ * it waits is this one, so that it was whoever calls who preempted it.
+ */
 static bool has_time(struct kiln_vcpu *vcpu)
 {
 	return READ_ONCE(vcpu->lends) &&
 	       (READ_ONCE(vcpu->mp_state) == KVM_MP_STATE_HALTED ||
-		READ_ONCE(vcpu->preempted));
+		(READ_ONCE(vcpu->preempted) &&
+		 READ_ONCE(vcpu->cpu) == raw_smp_processor_id()));
 }
 
 bool kiln_queue_ask(struct kiln_queue *queue, struct kiln_vcpu *vcpu)
 {
-	struct kiln_queue *noted;
-
 	if (!vcpu || !has_time(vcpu))
 		return false;
-	noted = cmpxchg(&vcpu->kicked, NULL, queue);
-	if (noted)
-		return noted == queue;
+	/* A note that is there still has not been looked at: the worker is sure to. */
+	if (cmpxchg(&vcpu->kicked, NULL, queue))
+		return false;
 	/*
 	 * Whoever leaves the run loop looks for a note then: either it finds this
 	 * one, or that is seen here. Pairs with run_with_fpu().
@@ -281,6 +283,8 @@ static void serve_by_worker(struct kiln_worker *worker, bool alive)
 		queue->running = false;
 	if (queue->running)
 		kiln_vring_disable_kicks(&queue->ring);
+	/* Whose kick this was for is not known. */
+	WRITE_ONCE(queue->vcpu, NULL);
 	more = serve(queue, WORKER_BUDGET);
 	mutex_unlock(&queue->lock);
 	if (alive && queue->dev->ops->served)
@@ -310,7 +314,8 @@ void kiln_virtio_serve(struct kiln_vcpu *vcpu)
 
 	if (!queue)
 		return;
-	if (mutex_trylock(&queue->lock)) {
+	/* Or it has another role since, whose work may wait. */
+	if (READ_ONCE(queue->inline_ok) && mutex_trylock(&queue->lock)) {
 		WRITE_ONCE(queue->vcpu, vcpu);
 		more = serve(queue, INLINE_BUDGET);
 		mutex_unlock(&queue->lock);

@@ -86,7 +86,7 @@ void kiln_virtio_ring(struct kiln_doorbell *bell, struct kiln_vcpu *vcpu);
 void kiln_virtio_serve(struct kiln_vcpu *vcpu);
 
 /**
- * kiln_virtio_leave() - a vCPU goes to user space
+ * kiln_virtio_leave() - a vCPU goes to user space, or has a deadline to keep
  * @vcpu: the vCPU; a kick that it has not served becomes the worker's
  *
  * Context: the vCPU's thread.
