@@ -40,19 +40,6 @@ static __guest void sends_packets(void)
 	guest_done();
 }
 
-/* There were @n messages; returns how many there are then, with interrupts off. */
-static __guest uint32_t halt_until_told(uint32_t n)
-{
-	while (guest_count[VECTOR] == n) {
-		cli();
-		if (guest_count[VECTOR] == n)
-			sti_hlt();
-		sti();
-	}
-	cli();
-	return guest_count[VECTOR];
-}
-
 static __guest void receives_packets(void)
 {
 	struct ring_piece p = { RX_DATA, 2048, true };
@@ -64,7 +51,7 @@ static __guest void receives_packets(void)
 		ring_add(&guest_ring, &p, 1);
 		*(volatile uint16_t *)DOORBELL = 0;
 		guest_sync(i);
-		n = halt_until_told(n);
+		n = halt_until_counted(VECTOR, n);
 		guest_assert(ring_collect(&guest_ring, &id, &len));
 		guest_expect(HDR + 60, len);
 	}
@@ -85,7 +72,7 @@ static __guest void asks(void)
 		*(volatile uint16_t *)DOORBELL = 0;
 		while (!ring_collect(&guest_tx, &id, &len))
 			pause_cpu();
-		n = halt_until_told(n);
+		n = halt_until_counted(VECTOR, n);
 		guest_assert(ring_collect(&guest_ring, &id, &len));
 		guest_expect(HDR + 60, len);
 	}

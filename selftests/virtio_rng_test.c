@@ -42,14 +42,7 @@ static __guest void reads_entropy(void)
 			outw(PORT, 0);
 		else
 			*(volatile uint16_t *)DOORBELL = 0;
-		while (guest_count[VECTOR] == n) {
-			cli();
-			if (guest_count[VECTOR] == n)
-				sti_hlt();
-			sti();
-		}
-		cli();
-		n = guest_count[VECTOR];
+		n = halt_until_counted(VECTOR, n);
 		guest_assert(ring_collect(&ring, &id, &len));
 		guest_expect(64, len);
 		p.addr += 64;

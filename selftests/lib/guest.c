@@ -33,6 +33,18 @@ __guest void count_trap(struct trap *t)
 	guest_count[t->vector]++;
 }
 
+__guest uint32_t halt_until_counted(uint8_t vector, uint32_t n)
+{
+	while (guest_count[vector] == n) {
+		cli();
+		if (guest_count[vector] == n)
+			sti_hlt();
+		sti();
+	}
+	cli();
+	return guest_count[vector];
+}
+
 __guest void count_trap_eoi(struct trap *t)
 {
 	guest_count[t->vector]++;

@@ -216,6 +216,9 @@ void pic_init(uint8_t master_vector, uint8_t slave_vector);	/* cascade on 2, eve
 extern volatile uint32_t guest_count[256];
 void count_trap(struct trap *t);
 void count_trap_eoi(struct trap *t);
+
+/* Halt until guest_count[@vector] is not @n any more; returns it, with interrupts off. */
+uint32_t halt_until_counted(uint8_t vector, uint32_t n);
 void count_trap_x2eoi(struct trap *t);
 
 /*
